@@ -1,0 +1,139 @@
+# shellcheck shell=bash
+# Set-up shared by the scripts beside this file, which source it. Each `need_…` returns when the thing is
+# there: it installs what is missing on Debian and Ubuntu, telling what and why, and elsewhere says what is
+# needed and ends the script. Nothing here asks a question.
+
+say() { printf '==> %s\n' "$*" >&2; }
+
+die() {
+    printf 'error: %s\n' "$1" >&2
+    shift
+    if [ "$#" -gt 0 ]; then printf '       %s\n' "$@" >&2; fi
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+is_debian() {
+    have apt-get && [ -r /etc/os-release ] && grep -Eq '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release
+}
+
+has_systemd() { [ -d /run/systemd/system ] && have systemctl; }
+
+# Asked here, once: commands below have their input redirected.
+if [ -t 0 ]; then has_terminal=yes; else has_terminal=no; fi
+
+# Without a terminal sudo must not wait for a password.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif [ "$has_terminal" = yes ]; then
+        sudo "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+# apt_install WHY PACKAGE…
+apt_install() {
+    local why=$1
+    shift
+    local install=(apt-get install --yes --no-install-recommends "$@")
+    local by_hand="apt-get update && ${install[*]}"
+
+    say "$why"
+    if [ "$(id -u)" -ne 0 ] && ! have sudo; then
+        die "not root, and there is no sudo; as root, run:" "$by_hand"
+    fi
+    say "installing with apt: $*"
+    local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1)
+    local wait_for_lock=(-o DPkg::Lock::Timeout=300)
+    as_root "${apt[@]}" apt-get update --quiet "${wait_for_lock[@]}" </dev/null >&2 ||
+        say "the package lists could not be updated; trying with those that are there"
+    as_root "${apt[@]}" "${install[@]}" --quiet "${wait_for_lock[@]}" </dev/null >&2 ||
+        die "the installation failed; to do it by hand, as root, run:" "$by_hand"
+}
+
+# version_at_least FOUND WANTED
+version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+need_rust() {
+    # A shell older than rustup's installation does not have it on the PATH yet.
+    if ! have cargo && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+        PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    fi
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    if ! have cargo || ! have rustc; then
+        die "Rust $wanted or newer is needed; to install it, run:" \
+            "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+    fi
+    found=$(rustc --version | cut -d ' ' -f 2)
+    if version_at_least "$found" "$wanted"; then return; fi
+    if have rustup; then
+        die "Rust $wanted or newer is needed, this is $found; run:" "rustup update stable"
+    fi
+    die "Rust $wanted or newer is needed, this is $found, of the system's packages; beside it, run:" \
+        "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+}
+
+# need_cargo_command COMMAND COMPONENT
+need_cargo_command() {
+    if cargo "$1" --version >/dev/null 2>&1; then return; fi
+    have rustup || die "cargo $1 is missing: install $2 as you installed Rust"
+    say "cargo $1 is missing: adding $2 with rustup"
+    rustup component add "$2" >&2
+}
+
+# Whether a program that uses the C library can be built: a compiler without its headers is not enough.
+can_compile_c() {
+    have cc && printf '#include <stdio.h>\nint main(void) { return 0; }\n' | cc -x c -o /dev/null - 2>/dev/null
+}
+
+need_c_compiler() {
+    if can_compile_c; then return; fi
+    if is_debian; then
+        apt_install "a C compiler is missing; Rust links with it, and SQLite is built by it" gcc libc6-dev
+        can_compile_c || die "the C compiler was installed, and still cc cannot build a program"
+        return
+    fi
+    die "a C compiler is missing; Rust links with it, and SQLite is built by it:" \
+        "Fedora: sudo dnf install gcc" "Arch: sudo pacman -S gcc" "macOS: xcode-select --install"
+}
+
+need_redis() {
+    if [ -n "${REDIS_URL:-}" ] || have redis-server || have valkey-server; then return; fi
+    if is_debian; then
+        install_redis
+        have redis-server || die "redis-server was installed, and still is not on the PATH"
+        return
+    fi
+    die "no Redis: set REDIS_URL to one that may be used, or install a server:" \
+        "Fedora: sudo dnf install valkey" "Arch: sudo pacman -S valkey" "macOS: brew install redis"
+}
+
+# Only the program is wanted; a private server is started from it where one is needed. Debian's package also
+# starts a service on port 6379, now and at every boot: with systemd its unit is masked while the package is
+# installed, and left disabled.
+install_redis() {
+    local why="a Redis server is missing (no REDIS_URL, no redis-server or valkey-server on the PATH)"
+    local unit=redis-server.service
+    if ! has_systemd; then
+        apt_install "$why" redis-server
+        # An init script ran, unless the machine's policy forbids that, as in container images.
+        if [ ! -x /usr/sbin/policy-rc.d ] && have invoke-rc.d; then
+            say "stopping the service that the package started; only its program is needed"
+            as_root invoke-rc.d redis-server stop >&2 || true
+        fi
+        return
+    fi
+    say "the package's own service ($unit) will not be started, nor at boot; to have it:" \
+        "sudo systemctl enable --now $unit"
+    as_root systemctl mask --runtime --quiet "$unit" >&2 || true
+    # A subshell, so that the mask is lifted again whatever becomes of the installation.
+    local status=0
+    (apt_install "$why" redis-server) || status=$?
+    as_root systemctl unmask --runtime --quiet "$unit" >&2 || true
+    if [ "$status" -ne 0 ]; then exit "$status"; fi
+    as_root systemctl disable --now --quiet "$unit" >&2 || true
+}

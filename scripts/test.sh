@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Formatting, lints, and the whole test suite. Installs what is missing for that (see lib.sh).
+# Arguments go to `cargo test`: scripts/test.sh some_behaviour
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+need_rust
+need_cargo_command fmt rustfmt
+need_cargo_command clippy clippy
+need_c_compiler
+need_redis
+have python3 || say "there is no python3: tests of Python producers are skipped"
+
+say "formatting"
+cargo fmt --check
+say "lints"
+cargo clippy --locked --all-targets -- -D warnings
+say "tests"
+cargo test --locked "$@" </dev/null

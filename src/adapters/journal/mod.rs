@@ -1,0 +1,3 @@
+//! Journals.
+
+pub mod sqlite;

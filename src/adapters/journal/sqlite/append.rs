@@ -1,0 +1,364 @@
+//! The third of the four steps: everything that was decided, in multi-row statements, before the commit.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::domain::ids::OrderId;
+use crate::domain::ledger::{Commit, Ledger, OrderRecord};
+use crate::domain::order::Order;
+use crate::domain::request::OutcomeResult;
+
+use super::load::json_list;
+use super::rows::{limit_text, signed};
+use super::statements::{Multi, execute_multi};
+
+/// Rate rows older than this say nothing any more.
+const RATE_KEPT_US: i64 = 2_000_000;
+
+/// The statements of an append, written once.
+#[derive(Debug)]
+pub(super) struct Statements {
+    insert_orders: Multi,
+    update_orders: Multi,
+    commits: Multi,
+    requests: Multi,
+    outcomes: Multi,
+    attempts: Multi,
+    answers: Multi,
+    trades: Multi,
+    positions: Multi,
+    rates: Multi,
+    sessions: Multi,
+    spent: Multi,
+    pub(super) limits: Multi,
+}
+
+impl Statements {
+    pub(super) fn new() -> Self {
+        Self {
+            insert_orders: Multi::new(
+                "INSERT INTO orders (id, client_order_id, lane, entry_ms, entry_seq, request_hash, content_hash, broker, \
+                 symbol, side, order_type, quantity, filled_quantity, average_fill_price, status, strategy_id, version, \
+                 lease_owner, lease_epoch, lease_until_us, spec, state, created_us, updated_us) VALUES {values}",
+                24,
+            ),
+            update_orders: Multi::new(
+                "UPDATE orders SET quantity = v.column2, filled_quantity = v.column3, average_fill_price = v.column4, \
+                 status = v.column5, version = v.column6, lease_owner = v.column7, lease_epoch = v.column8, \
+                 lease_until_us = v.column9, state = v.column10, updated_us = v.column11 \
+                 FROM (VALUES {values}) AS v WHERE orders.id = v.column1",
+                11,
+            ),
+            commits: Multi::new(
+                "INSERT INTO order_commits (order_id, first_version, version, at_us, events) VALUES {values}",
+                5,
+            ),
+            requests: Multi::new(
+                "INSERT INTO requests (lane, entry_ms, entry_seq, hash, kind, order_id, attempt_version, received_us) \
+                 VALUES {values} ON CONFLICT DO NOTHING",
+                8,
+            ),
+            outcomes: Multi::new(
+                "INSERT INTO outcomes (lane, entry_ms, entry_seq, hash, request, order_id, client_order_id, order_version, \
+                 status, code, error, payload, at_us) VALUES {values} ON CONFLICT DO NOTHING",
+                13,
+            ),
+            attempts: Multi::new(
+                "INSERT INTO attempts (order_id, kind, number, epoch, journaled_us) VALUES {values}",
+                5,
+            ),
+            answers: Multi::new(
+                "UPDATE attempts SET answer = v.column4, answered_us = v.column5 FROM (VALUES {values}) AS v \
+                 WHERE attempts.order_id = v.column1 AND attempts.kind = v.column2 AND attempts.number = v.column3",
+                5,
+            ),
+            trades: Multi::new(
+                "INSERT INTO trades (order_id, trade_id, broker, symbol, side, quantity, price, commission, \
+                 commission_asset, executed_us, position_sequence) VALUES {values}",
+                11,
+            ),
+            positions: Multi::new(
+                "INSERT INTO positions (broker, symbol, quantity, cost, realized_pnl, commission, sequence, reserved_buy, \
+                 reserved_sell) VALUES {values} ON CONFLICT (broker, symbol) DO UPDATE SET quantity = excluded.quantity, \
+                 cost = excluded.cost, realized_pnl = excluded.realized_pnl, commission = excluded.commission, \
+                 sequence = excluded.sequence, reserved_buy = excluded.reserved_buy, reserved_sell = excluded.reserved_sell",
+                9,
+            ),
+            rates: Multi::new(
+                "INSERT INTO risk_rate (symbol, at_us, orders) VALUES {values} \
+                 ON CONFLICT (symbol, at_us) DO UPDATE SET orders = orders + excluded.orders",
+                3,
+            ),
+            sessions: Multi::new(
+                "INSERT INTO risk_sessions (broker, symbol, start_us, base) VALUES {values} \
+                 ON CONFLICT (broker, symbol) DO UPDATE SET start_us = excluded.start_us, base = excluded.base",
+                4,
+            ),
+            spent: Multi::new(
+                "INSERT INTO quote_spent (broker, symbol, side, quote_us, quantity) VALUES {values} \
+                 ON CONFLICT (broker, symbol, side) DO UPDATE SET quote_us = excluded.quote_us, quantity = excluded.quantity",
+                5,
+            ),
+            limits: Multi::new("INSERT INTO risk_limits VALUES {values}", 9),
+        }
+    }
+
+    pub(super) async fn append(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        self.append_orders(conn, ledger).await?;
+        self.append_commits(conn, &ledger.changes.commits).await?;
+        self.append_requests(conn, ledger).await?;
+        self.append_outcomes(conn, ledger).await?;
+        self.append_attempts(conn, ledger).await?;
+        self.append_trades(conn, ledger).await?;
+        self.append_risk(conn, ledger).await
+    }
+
+    async fn append_orders(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        let changes = &ledger.changes;
+        let new: Vec<OrderRow<'_>> = rows_of(ledger, changes.new_orders.iter())?;
+        execute_multi!(conn, self.insert_orders, &new, |query, row| {
+            let (record, order, spec) = (row.record, row.order(), &row.order().spec);
+            query
+                .bind(spec.id.to_string())
+                .bind(spec.client_order_id.as_str())
+                .bind(&*record.request.lane)
+                .bind(signed(record.request.entry.ms))
+                .bind(signed(record.request.entry.seq))
+                .bind(&record.request_hash.0[..])
+                .bind(&record.content_hash.0[..])
+                .bind(order.broker.as_str())
+                .bind(spec.symbol.as_str())
+                .bind(spec.side.as_str())
+                .bind(spec.order_type.name())
+                .bind(spec.quantity.to_string())
+                .bind(order.state.filled_quantity.to_string())
+                .bind(order.average_fill_price().map(|price| price.to_string()))
+                .bind(order.state.status.as_str())
+                .bind(spec.strategy_id.as_deref())
+                .bind(signed(order.state.version))
+                .bind(&*record.lease.owner)
+                .bind(signed(record.lease.epoch))
+                .bind(record.lease.until.micros())
+                .bind(row.spec.as_str())
+                .bind(row.state.as_str())
+                .bind(order.state.created_at.micros())
+                .bind(order.state.updated_at.micros())
+        });
+        let changed = changes.changed_orders.iter().filter(|id| !changes.new_orders.contains(id));
+        let changed: Vec<OrderRow<'_>> = rows_of(ledger, changed)?;
+        execute_multi!(conn, self.update_orders, &changed, |query, row| {
+            let order = row.order();
+            query
+                .bind(order.spec.id.to_string())
+                .bind(order.spec.quantity.to_string())
+                .bind(order.state.filled_quantity.to_string())
+                .bind(order.average_fill_price().map(|price| price.to_string()))
+                .bind(order.state.status.as_str())
+                .bind(signed(order.state.version))
+                .bind(&*row.record.lease.owner)
+                .bind(signed(row.record.lease.epoch))
+                .bind(row.record.lease.until.micros())
+                .bind(row.state.as_str())
+                .bind(order.state.updated_at.micros())
+        });
+        Ok(())
+    }
+
+    async fn append_commits(&self, conn: &mut SqliteConnection, commits: &[Commit]) -> Result<(), sqlx::Error> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM order_commits").fetch_one(&mut *conn).await?;
+        let mut rows = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let events = serde_json::to_string(&commit.events).map_err(|e| sqlx::Error::Encode(e.into()))?;
+            rows.push((commit, events));
+        }
+        execute_multi!(conn, self.commits, &rows, |query, row| {
+            let (commit, events) = row;
+            query
+                .bind(commit.order_id.to_string())
+                .bind(signed(commit.first_version()))
+                .bind(signed(commit.version()))
+                .bind(commit.events.last().map_or(0, |event| event.timestamp.micros()))
+                .bind(events.as_str())
+        });
+        let outbox = "INSERT INTO outbox_commits SELECT seq FROM order_commits WHERE seq > ?";
+        sqlx::query(outbox).bind(last).execute(conn).await.map(drop)
+    }
+
+    async fn append_requests(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        execute_multi!(conn, self.requests, &ledger.changes.requests, |query, request| {
+            query
+                .bind(&*request.key.lane)
+                .bind(signed(request.key.entry.ms))
+                .bind(signed(request.key.entry.seq))
+                .bind(&request.hash.0[..])
+                .bind(request.kind.as_str())
+                .bind(request.order_id.map(|id| id.to_string()))
+                .bind(request.attempt_version.map(signed))
+                .bind(request.received_at.micros())
+        });
+        Ok(())
+    }
+
+    async fn append_outcomes(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        let outcomes = &ledger.changes.outcomes;
+        if outcomes.is_empty() {
+            return Ok(());
+        }
+        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM outcomes").fetch_one(&mut *conn).await?;
+        execute_multi!(conn, self.outcomes, outcomes, |query, outcome| {
+            let (status, refusal, payload) = match &outcome.result {
+                OutcomeResult::Completed(status) => (Some(*status), None, None),
+                OutcomeResult::Failed { refusal, status, payload } => (*status, Some(refusal), payload.as_deref()),
+            };
+            query
+                .bind(&*outcome.key.lane)
+                .bind(signed(outcome.key.entry.ms))
+                .bind(signed(outcome.key.entry.seq))
+                .bind(&outcome.hash.0[..])
+                .bind(outcome.request.as_str())
+                .bind(outcome.order_id.map(|id| id.to_string()))
+                .bind(outcome.client_order_id.as_ref().map(|id| id.as_str()))
+                .bind(signed(outcome.order_version))
+                .bind(status.map(|status| status.as_str()))
+                .bind(refusal.map(|refusal| refusal.code.as_str()))
+                .bind(refusal.map(|refusal| refusal.reason.as_str()))
+                .bind(payload)
+                .bind(outcome.timestamp.micros())
+        });
+        let outbox = "INSERT INTO outbox_outcomes SELECT seq FROM outcomes WHERE seq > ?";
+        sqlx::query(outbox).bind(last).execute(conn).await.map(drop)
+    }
+
+    async fn append_attempts(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        execute_multi!(conn, self.attempts, &ledger.changes.attempts, |query, attempt| {
+            query
+                .bind(attempt.order_id.to_string())
+                .bind(attempt.kind.as_str())
+                .bind(signed(attempt.number))
+                .bind(signed(attempt.epoch))
+                .bind(attempt.journaled_at.micros())
+        });
+        execute_multi!(conn, self.answers, &ledger.changes.answers, |query, attempt| {
+            query
+                .bind(attempt.order_id.to_string())
+                .bind(attempt.kind.as_str())
+                .bind(signed(attempt.number))
+                .bind(attempt.answer.as_ref().map(|answered| answered.answer))
+                .bind(attempt.answer.as_ref().map(|answered| answered.at.micros()))
+        });
+        Ok(())
+    }
+
+    async fn append_trades(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        execute_multi!(conn, self.trades, &ledger.changes.trades, |query, trade| {
+            let commission = trade.fill.commission.as_ref();
+            query
+                .bind(trade.order_id.to_string())
+                .bind(trade.fill.trade_id.as_str())
+                .bind(trade.broker.as_str())
+                .bind(trade.symbol.as_str())
+                .bind(trade.side.as_str())
+                .bind(trade.fill.quantity.to_string())
+                .bind(trade.fill.price.to_string())
+                .bind(commission.map(|paid| paid.amount.to_string()))
+                .bind(commission.map(|paid| paid.asset.as_str()))
+                .bind(trade.fill.executed_at.micros())
+                .bind(signed(trade.fill.position_sequence))
+        });
+        let positions: Vec<_> = ledger.changes.positions.iter().filter_map(|key| Some((key, ledger.positions.get(key)?))).collect();
+        execute_multi!(conn, self.positions, &positions, |query, row| {
+            let ((broker, symbol), position) = row;
+            query
+                .bind(broker.as_str())
+                .bind(symbol.as_str())
+                .bind(position.quantity.to_string())
+                .bind(position.cost.to_string())
+                .bind(position.realized_pnl.to_string())
+                .bind(position.commission.to_string())
+                .bind(signed(position.sequence))
+                .bind(position.reserved_buy.to_string())
+                .bind(position.reserved_sell.to_string())
+        });
+        Ok(())
+    }
+
+    async fn append_risk(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        let changes = &ledger.changes;
+        let now = ledger.now.micros();
+        if !changes.counted_orders.is_empty() {
+            let counted: Vec<_> = changes.counted_orders.iter().collect();
+            let old = "DELETE FROM risk_rate WHERE symbol IN (SELECT value FROM json_each(?)) AND at_us < ?";
+            let symbols: Vec<_> = changes.counted_orders.keys().collect();
+            sqlx::query(old).bind(json_list(&symbols)?).bind(now - RATE_KEPT_US).execute(&mut *conn).await?;
+            execute_multi!(conn, self.rates, &counted, |query, row| {
+                query.bind(row.0.as_str()).bind(now).bind(signed(*row.1))
+            });
+        }
+        let sessions: Vec<_> = changes.sessions.iter().filter_map(|key| Some((key, ledger.sessions.get(key)?))).collect();
+        execute_multi!(conn, self.sessions, &sessions, |query, row| {
+            let ((broker, symbol), (start, base)) = row;
+            query.bind(broker.as_str()).bind(symbol.as_str()).bind(start.micros()).bind(base.to_string())
+        });
+        let spent: Vec<_> = changes.spent.iter().filter_map(|key| Some((key, ledger.spent.get(key)?))).collect();
+        execute_multi!(conn, self.spent, &spent, |query, row| {
+            let ((broker, symbol, side), spent) = row;
+            query
+                .bind(broker.as_str())
+                .bind(symbol.as_str())
+                .bind(side.as_str())
+                .bind(spent.quote_at.map(|at| at.micros()))
+                .bind(spent.quantity.to_string())
+        });
+        Ok(())
+    }
+
+    pub(super) async fn insert_limits(
+        &self,
+        conn: &mut SqliteConnection,
+        limits: &[crate::domain::risk::LimitRow],
+        by: &str,
+        now_us: i64,
+    ) -> Result<(), sqlx::Error> {
+        execute_multi!(conn, self.limits, limits, |query, row| {
+            query
+                .bind(&*row.symbol)
+                .bind(limit_text(row.max_order_quantity))
+                .bind(limit_text(row.max_order_notional))
+                .bind(limit_text(row.max_position))
+                .bind(limit_text(row.max_daily_loss))
+                .bind(limit_text(row.price_collar_pct))
+                .bind(limit_text(row.max_orders_per_second))
+                .bind(by)
+                .bind(now_us)
+        });
+        Ok(())
+    }
+}
+
+struct OrderRow<'a> {
+    record: &'a OrderRecord,
+    spec: String,
+    state: String,
+}
+
+impl OrderRow<'_> {
+    fn order(&self) -> &Order {
+        &self.record.order
+    }
+}
+
+fn rows_of<'a>(ledger: &'a Ledger, ids: impl Iterator<Item = &'a OrderId>) -> Result<Vec<OrderRow<'a>>, sqlx::Error> {
+    let orders: &HashMap<OrderId, OrderRecord> = &ledger.orders;
+    let json = |result: serde_json::Result<String>| result.map_err(|error| sqlx::Error::Encode(error.into()));
+    ids.filter_map(|id| orders.get(id))
+        .map(|record| {
+            let spec = json(serde_json::to_string(&record.order.spec))?;
+            let state = json(serde_json::to_string(&record.order.state))?;
+            Ok(OrderRow { record, spec, state })
+        })
+        .collect()
+}

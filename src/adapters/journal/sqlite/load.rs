@@ -1,0 +1,165 @@
+//! The first of the four steps: what the decisions of one transaction need, set by set.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use crate::domain::ids::{BrokerName, OrderId, Symbol};
+use crate::domain::ledger::{Keys, Ledger};
+use crate::domain::order_type::Side;
+use crate::domain::time::Timestamp;
+use crate::domain::venue::Spent;
+
+use super::rows;
+
+const SECOND_US: i64 = 1_000_000;
+
+/// A list of values as a statement takes it: one JSON array.
+pub(super) fn json_list<T: Serialize>(values: &[T]) -> Result<String, sqlx::Error> {
+    serde_json::to_string(values).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+async fn select<T: Serialize>(
+    conn: &mut SqliteConnection,
+    sql: &'static str,
+    keys: &[T],
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query(sql).bind(json_list(keys)?).fetch_all(conn).await
+}
+
+macro_rules! orders_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT admission, lane, entry_ms, entry_seq, request_hash, content_hash, lease_owner, lease_epoch, \
+             lease_until_us, spec, state FROM orders WHERE ",
+            $condition
+        )
+    };
+}
+pub(super) use orders_where;
+
+pub(super) async fn load(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    load_orders(conn, keys, ledger).await?;
+    load_requests(conn, keys, ledger).await?;
+    load_instruments(conn, keys, ledger).await
+}
+
+async fn load_orders(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    let by_client_id = orders_where!("client_order_id IN (SELECT value FROM json_each(?))");
+    let mut found = select(conn, by_client_id, &keys.client_ids).await?;
+    let by_id = orders_where!("id IN (SELECT value FROM json_each(?))");
+    found.extend(select(conn, by_id, &keys.orders).await?);
+    if let Some(page) = &keys.resting {
+        let resting = orders_where!(
+            "broker = ? AND symbol = ? AND status IN ('Acknowledged', 'PartiallyFilled') AND admission > ? \
+             ORDER BY admission LIMIT ?"
+        );
+        let page_rows = sqlx::query(resting)
+            .bind(page.broker.as_str())
+            .bind(page.symbol.as_str())
+            .bind(rows::signed(page.after))
+            .bind(i64::from(page.limit))
+            .fetch_all(&mut *conn)
+            .await?;
+        for row in &page_rows {
+            ledger.resting.push(rows::order(row)?.order.spec.id);
+        }
+        found.extend(page_rows);
+    }
+    for row in &found {
+        let record = rows::order(row)?;
+        let spec = &record.order.spec;
+        ledger.by_client_id.insert(spec.client_order_id.clone(), spec.id);
+        ledger.orders.insert(spec.id, record);
+    }
+    load_trades(conn, ledger).await
+}
+
+/// Only orders that rest are told of fills whose ids must be compared.
+async fn load_trades(conn: &mut SqliteConnection, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    let sql = "SELECT order_id, trade_id FROM trades WHERE order_id IN (SELECT value FROM json_each(?))";
+    for row in select(conn, sql, &ledger.resting).await? {
+        if let Some(id) = rows::order_id(&row, "order_id")? {
+            ledger.trades.insert((id, row.try_get("trade_id")?));
+        }
+    }
+    Ok(())
+}
+
+async fn load_requests(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    let wanted: Vec<(&str, u64, u64)> =
+        keys.requests.iter().map(|key| (&*key.lane, key.entry.ms, key.entry.seq)).collect();
+    let requests = "SELECT r.* FROM json_each(?) k JOIN requests r ON r.lane = k.value ->> 0 \
+                    AND r.entry_ms = k.value ->> 1 AND r.entry_seq = k.value ->> 2";
+    let mut named: BTreeSet<OrderId> = BTreeSet::new();
+    for row in select(conn, requests, &wanted).await? {
+        let record = rows::request(&row)?;
+        named.extend(record.order_id);
+        ledger.requests.entry(record.key.clone()).or_default().push(record);
+    }
+    let outcomes = "SELECT o.* FROM json_each(?) k JOIN outcomes o ON o.lane = k.value ->> 0 \
+                    AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2";
+    for row in select(conn, outcomes, &wanted).await? {
+        let outcome = rows::outcome(&row)?;
+        named.extend(outcome.order_id);
+        ledger.outcomes.entry(outcome.key.clone()).or_default().push(outcome);
+    }
+    named.retain(|id| !ledger.orders.contains_key(id));
+    let named: Vec<OrderId> = named.into_iter().collect();
+    for row in select(conn, orders_where!("id IN (SELECT value FROM json_each(?))"), &named).await? {
+        let record = rows::order(&row)?;
+        ledger.orders.insert(record.order.spec.id, record);
+    }
+    Ok(())
+}
+
+/// Everything that is kept by broker and symbol, for what the inputs name and for the orders they turned out to mean.
+async fn load_instruments(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    let mut wanted: BTreeSet<(BrokerName, Symbol)> = keys.instruments.iter().cloned().collect();
+    wanted.extend(ledger.orders.values().map(|r| (r.order.broker.clone(), r.order.spec.symbol.clone())));
+    let wanted: Vec<(BrokerName, Symbol)> = wanted.into_iter().collect();
+    let symbols: BTreeSet<&Symbol> = wanted.iter().map(|(_, symbol)| symbol).collect();
+    let mut limit_keys: Vec<&str> = symbols.iter().map(|symbol| symbol.as_str()).collect();
+    limit_keys.push("*");
+    let limits = "SELECT * FROM risk_limits WHERE symbol IN (SELECT value FROM json_each(?))";
+    for row in select(conn, limits, &limit_keys).await? {
+        let row = rows::limits(&row)?;
+        ledger.limits.insert(row.symbol.clone(), row);
+    }
+    load_rates(conn, &limit_keys, ledger).await?;
+    let positions = "SELECT p.* FROM json_each(?) k JOIN positions p ON p.broker = k.value ->> 0 AND p.symbol = k.value ->> 1";
+    for row in select(conn, positions, &wanted).await? {
+        let key = (rows::parse(&row, "broker")?, rows::parse(&row, "symbol")?);
+        ledger.positions.insert(key, rows::position(&row)?);
+    }
+    let sessions = "SELECT s.* FROM json_each(?) k JOIN risk_sessions s ON s.broker = k.value ->> 0 AND s.symbol = k.value ->> 1";
+    for row in select(conn, sessions, &wanted).await? {
+        let key = (rows::parse(&row, "broker")?, rows::parse(&row, "symbol")?);
+        ledger.sessions.insert(key, (rows::timestamp(&row, "start_us")?, rows::parse(&row, "base")?));
+    }
+    let spent = "SELECT q.* FROM json_each(?) k JOIN quote_spent q ON q.broker = k.value ->> 0 AND q.symbol = k.value ->> 1";
+    for row in select(conn, spent, &wanted).await? {
+        let quote_at: Option<i64> = row.try_get("quote_us")?;
+        let side: &str = row.try_get("side")?;
+        let side = if side == Side::Buy.as_str() { Side::Buy } else { Side::Sell };
+        let key = (rows::parse(&row, "broker")?, rows::parse(&row, "symbol")?, side);
+        let quantity = rows::parse(&row, "quantity")?;
+        ledger.spent.insert(key, Spent { quote_at: quote_at.map(Timestamp::from_micros), quantity });
+    }
+    Ok(())
+}
+
+async fn load_rates(conn: &mut SqliteConnection, symbols: &[&str], ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    let sql = "SELECT symbol, sum(orders) AS orders FROM risk_rate \
+               WHERE symbol IN (SELECT value FROM json_each(?)) AND at_us > ? GROUP BY symbol";
+    let since = ledger.now.micros() - SECOND_US;
+    for row in sqlx::query(sql).bind(json_list(symbols)?).bind(since).fetch_all(conn).await? {
+        ledger.recent_orders.insert(rows::parse(&row, "symbol")?, rows::unsigned(&row, "orders")?);
+    }
+    Ok(())
+}

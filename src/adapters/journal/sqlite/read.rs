@@ -1,0 +1,190 @@
+//! What the journal says, on connections that only read: also from a full disk, and while the writer waits.
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
+
+use crate::domain::event::OrderEvent;
+use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
+use crate::domain::ledger::OrderRecord;
+use crate::domain::order::Order;
+use crate::domain::position::Position;
+use crate::domain::request::OrderRef;
+use crate::domain::risk::LimitRow;
+use crate::ports::journal::{History, JournalError, JournalReader, OrderFilter, TradeRow, Unpublished};
+
+use super::load::{json_list, orders_where};
+use super::rows::{self, signed, unreadable};
+use super::SqliteJournal;
+
+fn events(text: &str) -> Result<Vec<OrderEvent>, sqlx::Error> {
+    serde_json::from_str(text).map_err(|error| unreadable("events", error))
+}
+
+#[async_trait]
+impl JournalReader for SqliteJournal {
+    async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError> {
+        let query = match order {
+            OrderRef::Client(id) => {
+                sqlx::query(orders_where!("client_order_id = ?")).bind(id.as_str().to_owned())
+            }
+            OrderRef::Order(id) => sqlx::query(orders_where!("id = ?")).bind(id.to_string()),
+        };
+        let row = query.fetch_optional(&self.readers).await.map_err(|e| self.failed(&e))?;
+        row.map(|row| rows::order(&row).map(|record| record.order)).transpose().map_err(|e| self.failed(&e))
+    }
+
+    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, JournalError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(orders_where!("true"));
+        if let Some(symbol) = &filter.symbol {
+            query.push(" AND symbol = ").push_bind(symbol.as_str());
+        }
+        if let Some(status) = filter.status {
+            query.push(" AND status = ").push_bind(status.as_str());
+        }
+        if filter.open {
+            query.push(" AND status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')");
+        }
+        if let Some(strategy) = &filter.strategy_id {
+            query.push(" AND strategy_id = ").push_bind(strategy);
+        }
+        if let Some(id) = &filter.client_order_id {
+            query.push(" AND client_order_id = ").push_bind(id.as_str());
+        }
+        query.push(" ORDER BY admission DESC LIMIT ").push_bind(i64::from(filter.limit));
+        let found = query.build().fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let orders = found.iter().map(|row| rows::order(row).map(|record| record.order));
+        orders.collect::<Result<_, _>>().map_err(|e| self.failed(&e))
+    }
+
+    async fn events(&self, order: OrderId) -> Result<Vec<OrderEvent>, JournalError> {
+        let sql = "SELECT events FROM order_commits WHERE order_id = ? ORDER BY first_version";
+        let found = sqlx::query(sql).bind(order.to_string()).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let mut all = Vec::new();
+        for row in &found {
+            all.extend(row.try_get("events").and_then(events).map_err(|e| self.failed(&e))?);
+        }
+        Ok(all)
+    }
+
+    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError> {
+        let sql = "SELECT * FROM positions ORDER BY symbol, broker";
+        let found = sqlx::query(sql).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?, rows::position(row)?));
+        found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
+    }
+
+    async fn limits(&self) -> Result<Vec<LimitRow>, JournalError> {
+        let found = sqlx::query("SELECT * FROM risk_limits ORDER BY symbol").fetch_all(&self.readers).await;
+        let found = found.map_err(|e| self.failed(&e))?;
+        found.iter().map(rows::limits).collect::<Result<_, _>>().map_err(|e| self.failed(&e))
+    }
+
+    async fn admitted(&self, lane: &str, entries: &[EntryId]) -> Result<Vec<EntryId>, JournalError> {
+        let wanted: Vec<(u64, u64)> = entries.iter().map(|entry| (entry.ms, entry.seq)).collect();
+        let sql = "SELECT entry_ms, entry_seq FROM json_each(?1) k JOIN orders o ON o.lane = ?2 \
+                   AND o.entry_ms = k.value ->> 0 AND o.entry_seq = k.value ->> 1 \
+                   UNION SELECT entry_ms, entry_seq FROM json_each(?1) k JOIN requests r ON r.lane = ?2 \
+                   AND r.entry_ms = k.value ->> 0 AND r.entry_seq = k.value ->> 1";
+        let list = json_list(&wanted).map_err(|e| self.failed(&e))?;
+        let found = sqlx::query(sql).bind(list).bind(lane).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let read = |row| Ok(EntryId { ms: rows::unsigned(row, "entry_ms")?, seq: rows::unsigned(row, "entry_seq")? });
+        found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
+    }
+
+    async fn resting_symbols(&self) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
+        let sql = "SELECT DISTINCT broker, symbol FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled')";
+        let found = sqlx::query(sql).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?));
+        found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
+    }
+
+    async fn unpublished(
+        &self,
+        only: &[OrderId],
+        before: crate::domain::time::Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Unpublished>, JournalError> {
+        self.read_unpublished(only, before.micros(), limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn history(&self, after: u64, limit: u32) -> Result<Vec<History>, JournalError> {
+        self.read_history(after, limit).await.map_err(|e| self.failed(&e))
+    }
+}
+
+impl SqliteJournal {
+    async fn read_unpublished(&self, only: &[OrderId], before_us: i64, limit: u32) -> Result<Vec<Unpublished>, sqlx::Error> {
+        let condition = if only.is_empty() {
+            "c.at_us <= ?2"
+        } else {
+            "c.order_id IN (SELECT value FROM json_each(?1)) AND c.at_us <= ?2"
+        };
+        let sql = format!(
+            "SELECT c.order_id, min(c.first_version) AS oldest FROM outbox_commits b JOIN order_commits c ON c.seq = b.seq \
+             WHERE {condition} GROUP BY c.order_id ORDER BY min(c.seq) LIMIT ?3"
+        );
+        let due = sqlx::query(AssertSqlSafe(sql))
+            .bind(json_list(only)?)
+            .bind(before_us)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
+        let mut found = Vec::with_capacity(due.len());
+        for row in &due {
+            let oldest: i64 = row.try_get("oldest")?;
+            let Some(order_id) = rows::order_id(row, "order_id")? else { continue };
+            let sql = "SELECT first_version, events FROM order_commits WHERE order_id = ? ORDER BY first_version";
+            let commits = sqlx::query(sql).bind(order_id.to_string()).fetch_all(&self.readers).await?;
+            let mut unpublished = Unpublished { order_id, commits: Vec::with_capacity(commits.len()), published: 0 };
+            for commit in &commits {
+                let first: i64 = commit.try_get("first_version")?;
+                unpublished.published += usize::from(first < oldest);
+                unpublished.commits.push(events(commit.try_get("events")?)?);
+            }
+            found.push(unpublished);
+        }
+        Ok(found)
+    }
+
+    async fn read_history(&self, after: u64, limit: u32) -> Result<Vec<History>, sqlx::Error> {
+        let sql = orders_where!("admission > ? ORDER BY admission LIMIT ?");
+        let found = sqlx::query(sql).bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let columns = sqlx::query("SELECT id, status, quantity, filled_quantity, average_fill_price, version FROM orders WHERE admission > ? ORDER BY admission LIMIT ?")
+            .bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let mut histories = Vec::with_capacity(found.len());
+        for (row, columns) in found.iter().zip(&columns) {
+            let record: OrderRecord = rows::order(row)?;
+            let id = record.order.spec.id.to_string();
+            let commits = sqlx::query("SELECT events FROM order_commits WHERE order_id = ? ORDER BY first_version")
+                .bind(&id).fetch_all(&self.readers).await?;
+            let mut all = Vec::new();
+            for commit in &commits {
+                all.extend(events(commit.try_get("events")?)?);
+            }
+            let trades = sqlx::query("SELECT trade_id, quantity, price, position_sequence FROM trades WHERE order_id = ? ORDER BY trade_id")
+                .bind(&id).fetch_all(&self.readers).await?;
+            let trades = trades.iter().map(|row| {
+                Ok(TradeRow {
+                    trade_id: row.try_get("trade_id")?,
+                    quantity: rows::parse(row, "quantity")?,
+                    price: rows::parse(row, "price")?,
+                    position_sequence: rows::unsigned(row, "position_sequence")?,
+                })
+            });
+            histories.push(History {
+                admission: record.admission,
+                columns: [
+                    ("status", columns.try_get::<String, _>("status")?),
+                    ("quantity", columns.try_get("quantity")?),
+                    ("filled_quantity", columns.try_get("filled_quantity")?),
+                    ("average_fill_price", columns.try_get::<Option<String>, _>("average_fill_price")?.unwrap_or_default()),
+                    ("version", rows::unsigned(columns, "version")?.to_string()),
+                ],
+                order: record.order,
+                events: all,
+                trades: trades.collect::<Result<_, sqlx::Error>>()?,
+            });
+        }
+        Ok(histories)
+    }
+}

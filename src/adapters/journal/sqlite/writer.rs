@@ -1,0 +1,287 @@
+//! The one task that writes: it takes what is waiting, up to a bound, and commits once for all of it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::decide::{Decision, Input, Rules};
+use crate::domain::ids::IdSource;
+use crate::domain::ledger::{Keys, Ledger};
+use crate::domain::risk::LimitRow;
+use crate::domain::time::Timestamp;
+use crate::ports::clock::Clock;
+use crate::ports::journal::{JournalError, JournalObserver};
+use crate::ports::publisher::Published;
+
+use super::append::Statements;
+use super::load;
+use super::rows::signed;
+
+/// Inputs that one transaction takes at most: bounds both its length and what a failure has to repeat.
+const MAX_INPUTS: usize = 1024;
+/// Calls that may wait for the writer; more wait in their callers.
+pub(super) const MAX_WAITING: usize = 256;
+
+pub(super) type Decided = Vec<Result<Decision, JournalError>>;
+
+pub(super) enum Job {
+    Transact { inputs: Vec<Input>, reply: oneshot::Sender<Result<Decided, JournalError>> },
+    MarkPublished(Published),
+    InitLimits { rows: Vec<LimitRow>, reply: oneshot::Sender<Result<bool, JournalError>> },
+    Probe { reply: oneshot::Sender<Result<(), JournalError>> },
+}
+
+pub(super) struct Writer {
+    pub(super) conn: SqliteConnection,
+    pub(super) rules: Arc<Rules>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observer: Arc<dyn JournalObserver>,
+    pub(super) statements: Statements,
+    /// For errors.
+    pub(super) name: String,
+    /// Marks that wait for the next transaction: losing them costs only a repeated offer.
+    pub(super) marks: Published,
+}
+
+enum Failure {
+    /// The database's: nothing was written.
+    Database(sqlx::Error),
+    /// One of the inputs cannot be decided or written.
+    Inputs(String),
+}
+
+impl Writer {
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::new();
+        while let Some(first) = jobs.recv().await {
+            let mut inputs = weight(&first);
+            batch.push(first);
+            while inputs < MAX_INPUTS {
+                let Ok(job) = jobs.try_recv() else { break };
+                inputs += weight(&job);
+                batch.push(job);
+            }
+            self.take(std::mem::take(&mut batch)).await;
+        }
+        if let Err(error) = self.commit_marks().await {
+            tracing::warn!(%error, "the last published marks were not journaled; they will be offered again");
+        }
+    }
+
+    async fn take(&mut self, jobs: Vec<Job>) {
+        let mut callers = Vec::new();
+        let mut inputs: Vec<Input> = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Transact { inputs: more, reply } => {
+                    callers.push((more.len(), reply));
+                    inputs.extend(more);
+                }
+                Job::MarkPublished(marks) => {
+                    self.marks.orders.extend(marks.orders);
+                    self.marks.outcomes.extend(marks.outcomes);
+                }
+                // A caller that went away needs no answer.
+                Job::InitLimits { rows, reply } => drop(reply.send(self.init_limits(&rows).await)),
+                Job::Probe { reply } => drop(reply.send(self.probe().await)),
+            }
+        }
+        if inputs.is_empty() {
+            if let Err(error) = self.commit_marks().await {
+                tracing::warn!(%error, "published marks were not journaled; they will be tried again");
+            }
+            return;
+        }
+        let mut decided = Vec::with_capacity(inputs.len());
+        let result = self.transact(&inputs, &mut decided).await;
+        let mut decided = decided.into_iter();
+        for (count, reply) in callers {
+            let mine: Decided = decided.by_ref().take(count).collect();
+            // A part of the batch may have been committed before the database went away.
+            let answer = match &result {
+                Err(error) if mine.len() < count => Err(self.unavailable(error)),
+                _ => Ok(mine),
+            };
+            drop(reply.send(answer));
+        }
+    }
+
+    /// Commits all inputs together; where that fails because of an input, halves them until the
+    /// offender stands alone.
+    async fn transact(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
+        let mut parts = vec![inputs];
+        while let Some(part) = parts.pop() {
+            let started = Instant::now();
+            match self.try_commit(part).await {
+                Ok(results) => {
+                    decided.extend(results);
+                    self.observer.committed(part.len(), started.elapsed());
+                }
+                Err(Failure::Inputs(why)) if part.len() == 1 => {
+                    decided.push(Err(JournalError::Input { why }));
+                }
+                Err(Failure::Inputs(_)) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push(second);
+                    parts.push(first);
+                }
+                Err(Failure::Database(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_commit(&mut self, inputs: &[Input]) -> Result<Decided, Failure> {
+        self.begin().await.map_err(Failure::Database)?;
+        let done = self.decide_and_append(inputs).await;
+        match done {
+            Ok(decided) => match sqlx::query("COMMIT").execute(&mut self.conn).await {
+                Ok(_) => {
+                    self.marks = Published::default();
+                    Ok(decided)
+                }
+                Err(error) => {
+                    self.rollback().await;
+                    Err(Failure::Database(error))
+                }
+            },
+            Err(failure) => {
+                self.rollback().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn decide_and_append(&mut self, inputs: &[Input]) -> Result<Decided, Failure> {
+        let mut keys = Keys::default();
+        for input in inputs {
+            self.rules.keys(input, &mut keys);
+        }
+        // After BEGIN IMMEDIATE, so that no transaction commits with an earlier time than one before it.
+        let mut ledger = Ledger::new(self.clock.now(), IdSource::new(self.clock.uuid()));
+        load::load(&mut self.conn, &keys, &mut ledger).await.map_err(Failure::Database)?;
+        let mut decided = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let decision = catch_unwind(AssertUnwindSafe(|| self.rules.decide(&mut ledger, input)))
+                .map_err(|panic| Failure::Inputs(panic_text(&*panic)))?;
+            decided.push(decision.map_err(|error| JournalError::Input { why: error.to_string() }));
+        }
+        if !ledger.changes.is_empty() {
+            self.statements.append(&mut self.conn, &ledger).await.map_err(classify)?;
+        }
+        mark(&mut self.conn, &self.marks).await.map_err(Failure::Database)?;
+        Ok(decided)
+    }
+
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map(drop)
+    }
+
+    async fn rollback(&mut self) {
+        // After some failures SQLite has rolled back already and says that there is nothing to roll back.
+        if let Err(error) = sqlx::query("ROLLBACK").execute(&mut self.conn).await {
+            tracing::debug!(%error, "rollback");
+        }
+    }
+
+    async fn commit_marks(&mut self) -> Result<(), JournalError> {
+        if self.marks.is_empty() {
+            return Ok(());
+        }
+        let marks = std::mem::take(&mut self.marks);
+        if let Err(error) = self.write(async |conn, _, _| mark(conn, &marks).await).await {
+            self.marks = marks;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, JournalError> {
+        self.write(async |conn, statements, now| {
+            let known: i64 = sqlx::query_scalar("SELECT count(*) FROM risk_limits").fetch_one(&mut *conn).await?;
+            if known > 0 {
+                return Ok(false);
+            }
+            statements.insert_limits(conn, rows, "configuration", now.micros()).await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Takes the write lock and commits: what fails here fails for orders too.
+    async fn probe(&mut self) -> Result<(), JournalError> {
+        self.write(async |conn, _, _| {
+            sqlx::query("UPDATE risk_limits SET changed_us = changed_us WHERE 0").execute(conn).await.map(drop)
+        })
+        .await
+    }
+
+    async fn write<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut SqliteConnection, &Statements, Timestamp) -> Result<T, sqlx::Error>,
+    ) -> Result<T, JournalError> {
+        let result = async {
+            self.begin().await?;
+            let now = self.clock.now();
+            let value = work(&mut self.conn, &self.statements, now).await?;
+            sqlx::query("COMMIT").execute(&mut self.conn).await?;
+            Ok(value)
+        }
+        .await;
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.rollback().await;
+                Err(self.unavailable(&error))
+            }
+        }
+    }
+
+    fn unavailable(&self, error: &sqlx::Error) -> JournalError {
+        super::unavailable(&self.name, error)
+    }
+}
+
+fn weight(job: &Job) -> usize {
+    match job {
+        Job::Transact { inputs, .. } => inputs.len(),
+        Job::MarkPublished(_) | Job::InitLimits { .. } | Job::Probe { .. } => 1,
+    }
+}
+
+/// A constraint that an input violates is the input's fault; all else is the database's.
+fn classify(error: sqlx::Error) -> Failure {
+    match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() || database.is_check_violation() => {
+            Failure::Inputs(error.to_string())
+        }
+        sqlx::Error::Encode(_) => Failure::Inputs(error.to_string()),
+        _ => Failure::Database(error),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("deciding panicked: {}", text.unwrap_or("without a message"))
+}
+
+/// Takes what is published out of the outboxes.
+async fn mark(conn: &mut SqliteConnection, marks: &Published) -> Result<(), sqlx::Error> {
+    if !marks.orders.is_empty() {
+        let orders: Vec<_> = marks.orders.iter().map(|(id, version)| (id, signed(*version))).collect();
+        let sql = "DELETE FROM outbox_commits WHERE seq IN (SELECT c.seq FROM json_each(?) k JOIN order_commits c \
+                   ON c.order_id = k.value ->> 0 AND c.version <= k.value ->> 1)";
+        sqlx::query(sql).bind(load::json_list(&orders)?).execute(&mut *conn).await?;
+    }
+    if !marks.outcomes.is_empty() {
+        let keys: Vec<_> = marks.outcomes.iter().map(|key| (&*key.lane, key.entry.ms, key.entry.seq)).collect();
+        let sql = "DELETE FROM outbox_outcomes WHERE seq IN (SELECT o.seq FROM json_each(?) k JOIN outcomes o \
+                   ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2)";
+        sqlx::query(sql).bind(load::json_list(&keys)?).execute(conn).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! The world outside, behind the traits of `ports`. Adapters never import each other.
+
+pub mod journal;

@@ -1,0 +1,167 @@
+-- Publishes commits of orders and finishes entries: all of it, or nothing of an order or entry.
+--
+-- KEYS  pending, completed, failed, events, finished, then the version keys, then one state key for each order
+-- ARGV  the 14 below; for each order: its version key (counted from 1), order_id, client_order_id, state,
+--       terminal, oldest_unpublished, number of commits, and for each commit: first_version, version, status,
+--       events, message; for each finish: entry id, completed, its order's version key, that order's version
+--       (0: no order), number of field arguments, the fields; then the ids to forget.
+-- Returns for each order the version that is out, or -1 - version where there is a gap behind it; then for each
+-- finish 0 done, 1 finished already, 2 another's, 3 gone, 4 behind.
+--
+-- Redis does not take back what a script wrote before it failed: all that can fail is read first.
+-- The heartbeat keys of other consumers are the only keys not in KEYS: they share the prefix, hence the slot.
+local pending, completed, failed, events, finished = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local group, consumer, channel, heartbeats = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local event_history, outcome_history, state_ttl, version_ttl = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local lowest, highest = ARGV[9], ARGV[10]
+local orders, finishes, versions, forgets =
+  tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local call, HEAD, FIXED = redis.call, 14, 5
+local DONE, ALREADY, ANOTHERS, GONE, BEHIND = 0, 1, 2, 3, 4
+
+-- The arguments add up.
+local at, ids = HEAD + 1, {}
+for _ = 1, orders do
+  at = at + 7 + 5 * tonumber(ARGV[at + 6])
+end
+for i = 1, finishes do
+  ids[i] = ARGV[at]
+  at = at + 5 + tonumber(ARGV[at + 4])
+end
+if at - 1 + forgets ~= #ARGV or FIXED + versions + orders ~= #KEYS then
+  return redis.error_reply('ERR publish: the arguments do not add up')
+end
+
+-- What was published last, by version key.
+local published = {}
+if versions > 0 then
+  for i, version in ipairs(call('MGET', unpack(KEYS, FIXED + 1, FIXED + versions))) do
+    published[i] = tonumber(version)
+  end
+end
+if orders > 0 then
+  call('XLEN', events)
+end
+
+-- May each entry be finished: DONE, or the answer that says why not. One look for the whole batch; what it
+-- does not show (others of ours may lie between) is asked for one by one.
+local holds, remembered = {}, {}
+if finishes > 0 then
+  call('XLEN', completed)
+  call('XLEN', failed)
+  remembered = call('SMISMEMBER', finished, unpack(ids))
+  local mine = {}
+  local held = redis.pcall('XPENDING', pending, group, lowest, highest, finishes, consumer)
+  local no_group = held.err and string.find(held.err, 'NOGROUP', 1, true)
+  if held.err and not no_group then
+    return held
+  end
+  for _, entry in ipairs(held) do
+    mine[entry[1]] = true
+  end
+  for i = 1, finishes do
+    local id = ids[i]
+    if mine[id] then
+      holds[i] = DONE
+    elseif remembered[i] == 0 then
+      local entry = not no_group and call('XPENDING', pending, group, id, id, 1)[1]
+      local holder = entry and entry[2]
+      if holder == consumer then
+        holds[i] = DONE
+      else
+        local exists = #call('XRANGE', pending, id, id) == 1
+        if not holder then
+          holds[i] = exists and DONE or GONE
+        elseif exists or call('EXISTS', heartbeats .. holder) == 1 then
+          holds[i] = ANOTHERS
+        else
+          -- Trimmed, and its holder is dead: XCLAIM cannot take it over, so whoever has its outcome ends it.
+          holds[i] = DONE
+        end
+      end
+    end
+  end
+end
+
+-- Nothing below fails.
+local answers = {}
+at = HEAD + 1
+for i = 1, orders do
+  local slot, order_id, client_order_id = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
+  local state, terminal, oldest = ARGV[at + 3], ARGV[at + 4] == '1', ARGV[at + 5] == '1'
+  local commits, out, gap = tonumber(ARGV[at + 6]), published[slot], false
+  at = at + 7
+  local before = out
+  for c = 1, commits do
+    local first, version = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+    if gap or (out and version <= out) then
+      -- behind a gap, or out before
+    elseif (out and first == out + 1) or (not out and c == 1 and oldest) then
+      call('PUBLISH', channel, ARGV[at + 4])
+      call('XADD', events, 'MAXLEN', '~', event_history, '*', 'order_id', order_id, 'client_order_id', client_order_id,
+        'first_version', ARGV[at], 'version', ARGV[at + 1], 'events', ARGV[at + 3], 'status', ARGV[at + 2])
+      out = version
+    else
+      gap = true
+    end
+    at = at + 5
+  end
+  if out ~= before then
+    published[slot] = out
+    local version = string.format('%.0f', out)
+    if gap then
+      call('SET', KEYS[FIXED + slot], version)
+    else
+      call('SET', KEYS[FIXED + versions + i], state, 'EX', state_ttl)
+      if terminal then
+        call('SET', KEYS[FIXED + slot], version, 'EX', version_ttl)
+      else
+        call('SET', KEYS[FIXED + slot], version)
+      end
+    end
+  end
+  if gap then
+    answers[i] = -1 - (out or 0)
+  else
+    answers[i] = out or 0
+  end
+end
+
+local leaving, ended, seen = {}, {}, {}
+for i = 1, finishes do
+  local id, stream = ids[i], ARGV[at + 1] == '1' and completed or failed
+  local slot, after, fields = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  at = at + 5
+  local answer
+  if remembered[i] == 1 or seen[id] then
+    answer = ALREADY
+    leaving[#leaving + 1] = id
+  elseif holds[i] ~= DONE then
+    answer = holds[i]
+  elseif after > 0 and (published[slot] or 0) < after then
+    answer = BEHIND
+  else
+    answer = DONE
+    if outcome_history == '0' then
+      call('XADD', stream, '*', unpack(ARGV, at, at + fields - 1))
+    else
+      call('XADD', stream, 'MAXLEN', '~', outcome_history, '*', unpack(ARGV, at, at + fields - 1))
+    end
+    seen[id] = true
+    ended[#ended + 1] = id
+    leaving[#leaving + 1] = id
+  end
+  at = at + fields
+  answers[orders + i] = answer
+end
+if #ended > 0 then
+  call('SADD', finished, unpack(ended))
+end
+if #leaving > 0 then
+  call('XACK', pending, group, unpack(leaving))
+  call('XDEL', pending, unpack(leaving))
+end
+if forgets > 0 then
+  call('SREM', finished, unpack(ARGV, at, at + forgets - 1))
+end
+return answers

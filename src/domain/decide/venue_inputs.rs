@@ -1,0 +1,114 @@
+//! Answers of the embedded simulator. It has no state of its own: it answers inside the recording
+//! transaction, fenced by epoch and status like every decision.
+
+use crate::domain::event::{EventKind, Submission};
+use crate::domain::ledger::{Answered, AttemptKind, AttemptRecord, Commit, Ledger};
+use crate::domain::order::{ApplyError, Order};
+use crate::domain::reconcile::reconcile;
+use crate::domain::report::Report;
+use crate::domain::request::RequestKind;
+use crate::domain::risk::RiskApproved;
+use crate::domain::status::Status;
+use crate::domain::venue::Venue;
+
+use super::admit::result_of;
+use super::{Decision, Effect, Execute, QuoteTick, RESTING_PAGE, Rules, SpentKey, Wait, conclude};
+
+impl Rules {
+    pub(super) fn execute(&self, ledger: &mut Ledger, execute: &Execute) -> Result<Decision, ApplyError> {
+        let Some(record) = ledger.order(&execute.order_id).cloned() else {
+            return Ok(Decision::effect(Effect::Nothing));
+        };
+        let (key, hash) = (record.request.clone(), record.request_hash);
+        if let Some(outcome) = ledger.outcome_of(&key, &hash).cloned() {
+            return Ok(super::admit::finished_before(ledger, outcome));
+        }
+        if record.lease.epoch != execute.epoch {
+            // Another worker took the order over; what is due is its to do.
+            return Ok(Decision::effect(Effect::Wait(Wait::Undecided(execute.order_id))));
+        }
+        let mut commits = Vec::new();
+        if let Some(approved) = RiskApproved::journaled(&record.order) {
+            let spent_key = (execute.broker.clone(), execute.symbol.clone(), record.order.spec.side);
+            let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
+            let reports = self.venue.on_submit(&approved, &execute.market, &mut spent, ledger.now);
+            let events = answer_events(&record.order, &reports);
+            commits.extend(ledger.append(execute.order_id, events)?);
+            spend(ledger, spent_key, spent);
+            let rejected = matches!(reports.first(), Some(Report::Rejected(_)));
+            record_answer(ledger, &record.order, if rejected { "rejected" } else { "accepted" });
+        }
+        let Some(order) = commits.last().map(|commit: &Commit| commit.after.clone()).or_else(|| {
+            ledger.order(&execute.order_id).map(|record| std::sync::Arc::new(record.order.clone()))
+        }) else {
+            return Ok(Decision::effect(Effect::Nothing));
+        };
+        let effect = match result_of(&order) {
+            None => Effect::Nothing,
+            Some(result) => {
+                let outcome = conclude(ledger, &key, hash, RequestKind::Submit, Some(&order), result);
+                Effect::Finish { outcome, order: Some(order) }
+            }
+        };
+        Ok(Decision { effect, commits })
+    }
+
+    /// A quote moved: orders that rest are met in the order in which they were admitted.
+    pub(super) fn quote(&self, ledger: &mut Ledger, tick: &QuoteTick) -> Result<Decision, ApplyError> {
+        let mut commits = Vec::new();
+        let page = std::mem::take(&mut ledger.resting);
+        for id in &page {
+            let Some(order) = ledger.order(id).map(|record| record.order.clone()) else { continue };
+            if !matches!(order.state.status, Status::Acknowledged | Status::PartiallyFilled) {
+                continue;
+            }
+            let spent_key = (tick.broker.clone(), tick.symbol.clone(), order.spec.side);
+            let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
+            if let Some(report) = self.venue.on_quote(&order, &tick.market, &mut spent, ledger.now) {
+                let event =
+                    reconcile(&order, &report, |trade| ledger.trades.contains(&(*id, trade.to_owned())));
+                commits.extend(ledger.append(*id, event.into_iter().collect())?);
+                spend(ledger, spent_key, spent);
+            }
+        }
+        let full = page.len() >= usize::try_from(RESTING_PAGE).unwrap_or(usize::MAX);
+        let last =
+            page.last().filter(|_| full).and_then(|id| ledger.order(id)).map(|record| record.admission);
+        let effect = last.map_or(Effect::Nothing, |after| Effect::NextPage { after });
+        Ok(Decision { effect, commits })
+    }
+}
+
+/// The events that the venue's answer makes of an order that stands at `PendingSubmit`.
+fn answer_events(order: &Order, reports: &[Report]) -> Vec<EventKind> {
+    // An order that rests is acknowledged by an event of its own, which brings the id.
+    let named =
+        !reports.iter().any(|report| matches!(report, Report::Acknowledged { .. } | Report::Rejected(_)));
+    let submitted = EventKind::Submitted(Submission {
+        attempt: order.state.attempts,
+        broker_order_id: named.then(|| Venue::broker_order_id(order)),
+    });
+    let mut events = Vec::with_capacity(reports.len() + 1);
+    events.push(submitted);
+    events.extend(reports.iter().filter_map(|report| reconcile(order, report, |_| false)));
+    events
+}
+
+fn record_answer(ledger: &mut Ledger, order: &Order, answer: &'static str) {
+    let at = ledger.now;
+    ledger.changes.answers.push(AttemptRecord {
+        order_id: order.spec.id,
+        kind: AttemptKind::Submit,
+        number: u64::from(order.state.attempts),
+        epoch: 0,
+        journaled_at: at,
+        answer: Some(Answered { at, answer }),
+    });
+}
+
+fn spend(ledger: &mut Ledger, key: SpentKey, spent: crate::domain::venue::Spent) {
+    if ledger.spent.get(&key).copied().unwrap_or_default() != spent {
+        ledger.changes.spent.insert(key.clone());
+        ledger.spent.insert(key, spent);
+    }
+}

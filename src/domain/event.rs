@@ -1,0 +1,219 @@
+//! What happened to an order. Events are appended and never changed; everything else is derived from them.
+
+use rust_decimal::Decimal;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::amount::{Amount, Price, Quantity};
+use super::order::OrderSpec;
+use super::refusal::Refusal;
+use super::status::Step;
+use super::time::Timestamp;
+
+/// One thing that happened to one order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrderEvent {
+    pub event_id: Uuid,
+    /// Counts an order's events from 1, without gaps.
+    pub version: u64,
+    pub timestamp: Timestamp,
+    pub kind: EventKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventKind {
+    /// The receipt: from here on the order reaches exactly one end. Carries all that was asked for.
+    Created(Box<OrderSpec>),
+    Validated,
+    /// An attempt to submit is journaled; whether it was sent is not known until an answer is.
+    PendingSubmit(Attempt),
+    /// The attempt was handed to the broker.
+    Submitted(Submission),
+    Acknowledged(Acknowledgement),
+    Fill(Fill),
+    CancelRequested(Reason),
+    /// The broker did not cancel it, or too late.
+    CancelRefused(Reason),
+    ReplaceRequested(Terms),
+    ReplaceRefused(Reason),
+    Replaced(Terms),
+    Cancelled(Reason),
+    Rejected(Refusal),
+    Expired(Reason),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Counts the attempts to submit this order from 1.
+    pub attempt: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    pub attempt: u32,
+    /// Where the broker named it in the same breath.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker_order_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    pub broker_order_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub reason: String,
+}
+
+/// New terms of an open order; what is left out stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Terms {
+    /// The new total, fills included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Quantity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_price: Option<Price>,
+}
+
+/// Some of an order was executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// The broker's id; unique together with broker, symbol and order.
+    pub trade_id: String,
+    pub quantity: Quantity,
+    pub price: Price,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commission: Option<Commission>,
+    /// When the broker says that it happened.
+    pub executed_at: Timestamp,
+    /// Its place among the fills of its position, from 1: average cost depends on their order.
+    pub position_sequence: u64,
+}
+
+/// What the broker takes for a fill; positive: paid, negative: a rebate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commission {
+    pub asset: String,
+    pub amount: Amount,
+    /// The amount in the quote currency, where the conversion is known.
+    pub quote_value: Option<Amount>,
+}
+
+impl EventKind {
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created(_) => "Created",
+            Self::Validated => "Validated",
+            Self::PendingSubmit(_) => "PendingSubmit",
+            Self::Submitted(_) => "Submitted",
+            Self::Acknowledged(_) => "Acknowledged",
+            Self::Fill(_) => "Fill",
+            Self::CancelRequested(_) => "CancelRequested",
+            Self::CancelRefused(_) => "CancelRefused",
+            Self::ReplaceRequested(_) => "ReplaceRequested",
+            Self::ReplaceRefused(_) => "ReplaceRefused",
+            Self::Replaced(_) => "Replaced",
+            Self::Cancelled(_) => "Cancelled",
+            Self::Rejected(_) => "Rejected",
+            Self::Expired(_) => "Expired",
+        }
+    }
+
+    /// The row of the transition table; `None` for `Created`, which makes the order. `open_after` is
+    /// the quantity still open once this event is booked.
+    #[must_use]
+    pub fn step(&self, open_after: Decimal) -> Option<Step> {
+        Some(match self {
+            Self::Created(_) => return None,
+            Self::Validated => Step::Validate,
+            Self::PendingSubmit(_) => Step::Attempt,
+            Self::Submitted(_) => Step::Submit,
+            Self::Acknowledged(_) => Step::Acknowledge,
+            Self::Fill(_) | Self::Replaced(_) if open_after <= Decimal::ZERO => Step::FillRest,
+            Self::Fill(_) => Step::FillPart,
+            Self::CancelRequested(_)
+            | Self::CancelRefused(_)
+            | Self::ReplaceRequested(_)
+            | Self::ReplaceRefused(_)
+            | Self::Replaced(_) => Step::Note,
+            Self::Cancelled(_) => Step::Cancel,
+            Self::Rejected(_) => Step::Reject,
+            Self::Expired(_) => Step::Expire,
+        })
+    }
+}
+
+impl Serialize for OrderEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("OrderEvent", 5)?;
+        out.serialize_field("event_id", &self.event_id)?;
+        out.serialize_field("version", &self.version)?;
+        out.serialize_field("type", self.kind.name())?;
+        out.serialize_field("timestamp", &self.timestamp)?;
+        match &self.kind {
+            EventKind::Created(details) => out.serialize_field("details", details)?,
+            EventKind::Validated => out.skip_field("details")?,
+            EventKind::PendingSubmit(details) => out.serialize_field("details", details)?,
+            EventKind::Submitted(details) => out.serialize_field("details", details)?,
+            EventKind::Acknowledged(details) => out.serialize_field("details", details)?,
+            EventKind::Fill(details) => out.serialize_field("details", details)?,
+            EventKind::CancelRequested(details)
+            | EventKind::CancelRefused(details)
+            | EventKind::ReplaceRefused(details)
+            | EventKind::Cancelled(details)
+            | EventKind::Expired(details) => out.serialize_field("details", details)?,
+            EventKind::ReplaceRequested(details) | EventKind::Replaced(details) => {
+                out.serialize_field("details", details)?;
+            }
+            EventKind::Rejected(details) => out.serialize_field("details", details)?,
+        }
+        out.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Raw<'a> {
+            event_id: Uuid,
+            version: u64,
+            #[serde(rename = "type")]
+            name: &'a str,
+            timestamp: Timestamp,
+            #[serde(borrow)]
+            details: Option<&'a RawValue>,
+        }
+
+        fn read<'a, T: Deserialize<'a>, E: de::Error>(details: Option<&'a RawValue>) -> Result<T, E> {
+            let text = details.ok_or_else(|| E::missing_field("details"))?.get();
+            serde_json::from_str(text).map_err(E::custom)
+        }
+
+        let raw = Raw::deserialize(deserializer)?;
+        let d = raw.details;
+        let kind = match raw.name {
+            "Created" => EventKind::Created(read(d)?),
+            "Validated" => EventKind::Validated,
+            "PendingSubmit" => EventKind::PendingSubmit(read(d)?),
+            "Submitted" => EventKind::Submitted(read(d)?),
+            "Acknowledged" => EventKind::Acknowledged(read(d)?),
+            "Fill" => EventKind::Fill(read(d)?),
+            "CancelRequested" => EventKind::CancelRequested(read(d)?),
+            "CancelRefused" => EventKind::CancelRefused(read(d)?),
+            "ReplaceRequested" => EventKind::ReplaceRequested(read(d)?),
+            "ReplaceRefused" => EventKind::ReplaceRefused(read(d)?),
+            "Replaced" => EventKind::Replaced(read(d)?),
+            "Cancelled" => EventKind::Cancelled(read(d)?),
+            "Rejected" => EventKind::Rejected(read(d)?),
+            "Expired" => EventKind::Expired(read(d)?),
+            other => return Err(de::Error::custom(format!("unknown event type {other}"))),
+        };
+        Ok(Self { event_id: raw.event_id, version: raw.version, timestamp: raw.timestamp, kind })
+    }
+}

@@ -1,0 +1,20 @@
+//! The core: pure and synchronous. No clock, no randomness, no logging, no input or output.
+
+pub mod amount;
+pub mod decide;
+pub mod event;
+pub mod ids;
+pub mod instrument;
+pub mod ledger;
+pub mod market;
+pub mod order;
+pub mod order_type;
+pub mod position;
+pub mod reconcile;
+pub mod refusal;
+pub mod report;
+pub mod request;
+pub mod risk;
+pub mod status;
+pub mod time;
+pub mod venue;

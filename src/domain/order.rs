@@ -1,0 +1,343 @@
+//! An order: what was asked for, and the fold of its events.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::amount::{self, Amount, Price, Quantity};
+use super::event::{EventKind, Fill, OrderEvent, Terms};
+use super::ids::{BrokerName, ClientOrderId, OrderId, Symbol};
+use super::order_type::{Condition, ExecutionInstructions, OrderType, Side, TimeInForce};
+use super::refusal::Refusal;
+use super::status::{self, InvalidTransition, Status};
+use super::time::Timestamp;
+
+/// What was asked for: the fields of an order that a producer may give. Never changes, but by a replace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OrderSpec {
+    pub id: OrderId,
+    pub client_order_id: ClientOrderId,
+    pub symbol: Symbol,
+    pub side: Side,
+    pub quantity: Quantity,
+    pub order_type: OrderType,
+    pub time_in_force: TimeInForce,
+    /// As asked for in a request; as routed in a journaled order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<BrokerName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_order_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linked_orders: Vec<String>,
+    #[serde(default, skip_serializing_if = "ExecutionInstructions::is_default")]
+    pub execution_instructions: ExecutionInstructions,
+    /// Percent of the reference price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_slippage: Option<Quantity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position_size_check: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
+}
+
+/// SHA-256 of a request's content: two requests with the same one ask for the same thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+impl ContentHash {
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl OrderSpec {
+    /// The hash of what was asked for, the order's own id aside.
+    pub fn content_hash(&self) -> Result<ContentHash, serde_json::Error> {
+        let nameless = Self { id: OrderId(uuid::Uuid::nil()), ..self.clone() };
+        serde_json::to_vec(&nameless).map(|bytes| ContentHash::of(&bytes))
+    }
+}
+
+/// An event's place in an order's history, as the order's JSON lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventMark {
+    pub version: u64,
+    #[serde(rename = "type")]
+    pub name: Cow<'static, str>,
+    pub timestamp: Timestamp,
+}
+
+/// The newest events that an order's JSON lists; all of them are in the journal.
+pub const LISTED_EVENTS: usize = 16;
+
+/// What became of it: the fold of the order's events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OrderState {
+    pub status: Status,
+    pub version: u64,
+    /// Attempts to submit that were journaled.
+    pub attempts: u32,
+    pub broker_order_id: Option<String>,
+    pub filled_quantity: Quantity,
+    /// Σ price · quantity of the fills, in the quote currency.
+    pub filled_notional: Amount,
+    pub fills: u32,
+    pub last_fill: Option<(Price, Timestamp)>,
+    /// By asset; positive: paid.
+    pub commissions: BTreeMap<String, Amount>,
+    /// Their sum in the quote currency; `None` where a conversion is unknown.
+    pub commission: Option<Amount>,
+    pub pending_cancel: bool,
+    pub pending_replace: Option<Terms>,
+    pub refusal: Option<Refusal>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub events: Vec<EventMark>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The broker account that works it: positions and limits are kept per broker.
+    pub broker: BrokerName,
+    pub spec: OrderSpec,
+    pub state: OrderState,
+}
+
+/// An event that cannot be booked. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    #[error("order {order}: {error}")]
+    Transition { order: OrderId, error: InvalidTransition },
+    #[error("order {order}: event version {found} does not follow version {current}")]
+    Version { order: OrderId, current: u64, found: u64 },
+    #[error("order {order}: a sum of fill {trade_id} has more digits than an amount can hold")]
+    Overflow { order: OrderId, trade_id: String },
+    #[error("the first event of an order must be Created, not {0}")]
+    NotCreated(&'static str),
+    #[error("order {0} was created without a broker")]
+    NotRouted(OrderId),
+}
+
+impl Order {
+    /// The order that a `Created` event makes.
+    pub fn create(event: &OrderEvent) -> Result<Self, ApplyError> {
+        let EventKind::Created(spec) = &event.kind else {
+            return Err(ApplyError::NotCreated(event.kind.name()));
+        };
+        let mut order = Self {
+            broker: spec.broker.clone().ok_or(ApplyError::NotRouted(spec.id))?,
+            state: OrderState {
+                status: Status::Created,
+                version: 0,
+                attempts: 0,
+                broker_order_id: None,
+                filled_quantity: Quantity::ZERO,
+                filled_notional: Amount::ZERO,
+                fills: 0,
+                last_fill: None,
+                commissions: BTreeMap::new(),
+                commission: Some(Amount::ZERO),
+                pending_cancel: false,
+                pending_replace: None,
+                refusal: None,
+                created_at: event.timestamp,
+                updated_at: event.timestamp,
+                events: Vec::with_capacity(8),
+            },
+            spec: (**spec).clone(),
+        };
+        if event.version != 1 {
+            return Err(ApplyError::Version { order: spec.id, current: 0, found: event.version });
+        }
+        order.mark(event);
+        Ok(order)
+    }
+
+    /// Folds a whole history.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a OrderEvent>) -> Result<Option<Self>, ApplyError> {
+        let mut order: Option<Self> = None;
+        for event in events {
+            match &mut order {
+                None => order = Some(Self::create(event)?),
+                Some(order) => order.apply(event)?,
+            }
+        }
+        Ok(order)
+    }
+
+    /// Books one event, wholly or not at all.
+    pub fn apply(&mut self, event: &OrderEvent) -> Result<(), ApplyError> {
+        let order = self.spec.id;
+        if event.version != self.state.version + 1 {
+            return Err(ApplyError::Version { order, current: self.state.version, found: event.version });
+        }
+        let booked = match &event.kind {
+            EventKind::Fill(fill) => Some(
+                self.booked(fill)
+                    .ok_or_else(|| ApplyError::Overflow { order, trade_id: fill.trade_id.clone() })?,
+            ),
+            _ => None,
+        };
+        let (total, filled) = match &event.kind {
+            EventKind::Replaced(terms) => {
+                (terms.quantity.unwrap_or(self.spec.quantity), self.state.filled_quantity)
+            }
+            _ => (
+                self.spec.quantity,
+                booked.as_ref().map_or(self.state.filled_quantity, |b| b.filled_quantity),
+            ),
+        };
+        let step = event.kind.step(total.get() - filled.get()).ok_or(ApplyError::Transition {
+            order,
+            error: InvalidTransition { status: self.state.status, step: status::Step::Validate },
+        })?;
+        let to =
+            status::next(self.state.status, step).map_err(|error| ApplyError::Transition { order, error })?;
+        self.state.status = to;
+        if let Some(booked) = booked {
+            self.state.filled_quantity = booked.filled_quantity;
+            self.state.filled_notional = booked.filled_notional;
+            self.state.commissions = booked.commissions;
+            self.state.commission = booked.commission;
+            self.state.fills += 1;
+        }
+        self.note(&event.kind);
+        if to.is_terminal() {
+            self.state.pending_cancel = false;
+            self.state.pending_replace = None;
+        }
+        self.mark(event);
+        Ok(())
+    }
+
+    fn note(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::Created(_)
+            | EventKind::Validated
+            | EventKind::Cancelled(_)
+            | EventKind::Expired(_) => {}
+            EventKind::PendingSubmit(attempt) => self.state.attempts = attempt.attempt,
+            EventKind::Submitted(submission) => {
+                if let Some(id) = &submission.broker_order_id {
+                    self.state.broker_order_id = Some(id.clone());
+                }
+            }
+            EventKind::Acknowledged(ack) => self.state.broker_order_id = Some(ack.broker_order_id.clone()),
+            EventKind::Fill(fill) => {
+                // Fills arrive out of order: the last one is the latest by the broker's clock.
+                if self.state.last_fill.is_none_or(|(_, at)| at <= fill.executed_at) {
+                    self.state.last_fill = Some((fill.price, fill.executed_at));
+                }
+            }
+            EventKind::CancelRequested(_) => self.state.pending_cancel = !self.state.status.is_terminal(),
+            EventKind::CancelRefused(_) => self.state.pending_cancel = false,
+            EventKind::ReplaceRequested(terms) => {
+                self.state.pending_replace = (!self.state.status.is_terminal()).then(|| terms.clone());
+            }
+            EventKind::ReplaceRefused(_) => self.state.pending_replace = None,
+            EventKind::Replaced(terms) => {
+                self.state.pending_replace = None;
+                self.spec.take(terms);
+            }
+            EventKind::Rejected(refusal) => self.state.refusal = Some(refusal.clone()),
+        }
+    }
+
+    fn mark(&mut self, event: &OrderEvent) {
+        self.state.version = event.version;
+        self.state.updated_at = self.state.updated_at.max(event.timestamp);
+        if self.state.events.len() == LISTED_EVENTS {
+            self.state.events.remove(0);
+        }
+        self.state.events.push(EventMark {
+            version: event.version,
+            name: Cow::Borrowed(event.kind.name()),
+            timestamp: event.timestamp,
+        });
+    }
+
+    fn booked(&self, fill: &Fill) -> Option<Booked> {
+        let notional = amount::mul(fill.quantity.get(), fill.price.get())?;
+        let mut commissions = self.state.commissions.clone();
+        let mut commission = self.state.commission;
+        if let Some(paid) = &fill.commission {
+            let sum = commissions.entry(paid.asset.clone()).or_insert(Amount::ZERO);
+            *sum = sum.add(paid.amount)?;
+            commission = match (commission, paid.quote_value) {
+                (Some(sum), Some(value)) => Some(sum.add(value)?),
+                _ => None,
+            };
+        }
+        Some(Booked {
+            filled_quantity: self.state.filled_quantity.add(fill.quantity)?,
+            filled_notional: self.state.filled_notional.add(Amount::of(notional))?,
+            commissions,
+            commission,
+        })
+    }
+
+    /// What was not executed; zero where more than the quantity was.
+    #[must_use]
+    pub fn remaining_quantity(&self) -> Quantity {
+        self.spec.quantity.saturating_sub(self.state.filled_quantity)
+    }
+
+    /// What may still fill, and is reserved against the position limit.
+    #[must_use]
+    pub fn reserved_quantity(&self) -> Quantity {
+        if self.state.status.reserves() { self.remaining_quantity() } else { Quantity::ZERO }
+    }
+
+    #[must_use]
+    pub fn average_fill_price(&self) -> Option<Decimal> {
+        if self.state.filled_quantity.is_zero() {
+            return None;
+        }
+        amount::average(self.state.filled_notional.get(), self.state.filled_quantity.get())
+    }
+}
+
+impl OrderSpec {
+    fn take(&mut self, terms: &Terms) {
+        if let Some(quantity) = terms.quantity {
+            self.quantity = quantity;
+        }
+        let (price, stop) = (terms.price, terms.stop_price);
+        match &mut self.order_type {
+            OrderType::Limit { price: limit } => *limit = price.unwrap_or(*limit),
+            OrderType::Stop { stop_price } => *stop_price = stop.unwrap_or(*stop_price),
+            OrderType::StopLimit { stop_price, limit_price } => {
+                *stop_price = stop.unwrap_or(*stop_price);
+                *limit_price = price.unwrap_or(*limit_price);
+            }
+            OrderType::MarketIfTouched { trigger_price } => *trigger_price = stop.unwrap_or(*trigger_price),
+            OrderType::LimitIfTouched { trigger_price, limit_price } => {
+                *trigger_price = stop.unwrap_or(*trigger_price);
+                *limit_price = price.unwrap_or(*limit_price);
+            }
+            OrderType::Market
+            | OrderType::TrailingStop { .. }
+            | OrderType::Iceberg { .. }
+            | OrderType::Custom { .. } => {}
+        }
+    }
+}
+
+struct Booked {
+    filled_quantity: Quantity,
+    filled_notional: Amount,
+    commissions: BTreeMap<String, Amount>,
+    commission: Option<Amount>,
+}

@@ -1,0 +1,136 @@
+//! What producers ask for, and how each request ends.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{ClientOrderId, OrderId, RequestKey};
+use super::order::{ContentHash, OrderSpec};
+use super::refusal::{Code, Refusal};
+use super::status::Status;
+use super::time::Timestamp;
+
+/// A decoded request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    Submit(Box<OrderSpec>),
+    Cancel(OrderRef),
+    /// It could not be read, or asks for what cannot be: it ends with this refusal.
+    Refused(Box<Refused>),
+}
+
+/// A request that was refused before it reached the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    pub kind: RequestKind,
+    pub refusal: Refusal,
+    /// Where they could be read.
+    pub client_order_id: Option<ClientOrderId>,
+    pub order_id: Option<OrderId>,
+    /// The bytes received, where they did not decode.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// An order named by a command.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum OrderRef {
+    Client(ClientOrderId),
+    Order(OrderId),
+}
+
+impl fmt::Display for OrderRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "client_order_id {id}"),
+            Self::Order(id) => write!(f, "order_id {id}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKind {
+    Submit,
+    Cancel,
+    CancelAll,
+    Replace,
+    Unknown,
+}
+
+impl RequestKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Cancel => "cancel",
+            Self::CancelAll => "cancel_all",
+            Self::Replace => "replace",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Submit, Self::Cancel, Self::CancelAll, Self::Replace, Self::Unknown]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
+
+impl Request {
+    #[must_use]
+    pub fn kind(&self) -> RequestKind {
+        match self {
+            Self::Submit(_) => RequestKind::Submit,
+            Self::Cancel(_) => RequestKind::Cancel,
+            Self::Refused(refused) => refused.kind,
+        }
+    }
+}
+
+/// A request as it came out of the inbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    pub key: RequestKey,
+    /// Of the fields as they were received; together with the key it names the request in the journal,
+    /// since entry ids can come back after Redis lost its data.
+    pub hash: ContentHash,
+    pub request: Request,
+    /// When the producer made it, else when Redis took it.
+    pub made_at: Timestamp,
+    /// 1 for an entry that nobody was given before.
+    pub deliveries: u32,
+    pub traceparent: Option<String>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub key: RequestKey,
+    pub hash: ContentHash,
+    pub request: RequestKind,
+    pub order_id: Option<OrderId>,
+    pub client_order_id: Option<ClientOrderId>,
+    pub result: OutcomeResult,
+    /// The order's version that this outcome tells of; 0 without an order.
+    pub order_version: u64,
+    pub timestamp: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutcomeResult {
+    /// Carried out; the order stands at this status.
+    Completed(Status),
+    /// Refused, or not carried out; `status` is the one the order keeps.
+    Failed { refusal: Refusal, status: Option<Status>, payload: Option<Vec<u8>> },
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match &self.result {
+            OutcomeResult::Completed(_) => None,
+            OutcomeResult::Failed { refusal, .. } => Some(refusal.code),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Pre-trade controls: each a pure function with its own code. What cannot be judged is refused.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+
+use super::amount::{self, Amount};
+use super::ids::Symbol;
+use super::market::Market;
+use super::order::{Order, OrderSpec};
+use super::order_type::Side;
+use super::position::Position;
+use super::refusal::{Code, Refusal};
+use super::status::Status;
+use super::time::Timestamp;
+
+/// A limit that is set or lifted by name. Limits are inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    Unlimited,
+    At(Decimal),
+}
+
+impl Limit {
+    #[must_use]
+    pub const fn at(self) -> Option<Decimal> {
+        match self {
+            Self::Unlimited => None,
+            Self::At(limit) => Some(limit),
+        }
+    }
+}
+
+/// The limits in force for a symbol, or for every symbol that has no row of its own (`*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitRow {
+    pub symbol: Arc<str>,
+    pub max_order_quantity: Limit,
+    pub max_order_notional: Limit,
+    /// Worst case: the position and all open orders of one side.
+    pub max_position: Limit,
+    pub max_daily_loss: Limit,
+    /// Percent of the reference price, to both sides.
+    pub price_collar_pct: Limit,
+    /// In any rolling second, over all workers.
+    pub max_orders_per_second: Limit,
+}
+
+/// Something that passed every control. Only such an order can be given to a broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RiskApproved<T>(T);
+
+impl<T> RiskApproved<T> {
+    pub const fn get(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'a> RiskApproved<&'a Order> {
+    /// An order whose attempt was journaled was approved in that transaction.
+    #[must_use]
+    pub fn journaled(order: &'a Order) -> Option<Self> {
+        (order.state.status == Status::PendingSubmit).then_some(Self(order))
+    }
+}
+
+/// What an order is judged by.
+#[derive(Debug)]
+pub struct RiskView<'a> {
+    pub limits: Option<&'a LimitRow>,
+    pub market: &'a Market,
+    pub position: &'a Position,
+    /// Profit and loss at the start of the session, at the price of then.
+    pub session_base: Amount,
+    /// Risk-carrying requests in the second that ends now.
+    pub recent_orders: u64,
+    pub now: Timestamp,
+    pub max_quote_age_us: i64,
+}
+
+/// The judgement; whether it counts in the order rate is part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    pub refusal: Option<Refusal>,
+    pub counts_in_rate: bool,
+}
+
+/// Judges an order by every control, in the order of the contract.
+#[must_use]
+pub fn judge(order: &OrderSpec, view: &RiskView<'_>) -> Judgement {
+    let Some(limits) = view.limits else {
+        return Judgement { refusal: Some(no_limits(&order.symbol)), counts_in_rate: true };
+    };
+    if let Some(refusal) = order_rate(order, limits, view.recent_orders) {
+        return Judgement { refusal: Some(refusal), counts_in_rate: false };
+    }
+    Judgement { refusal: judge_content(order, limits, view).err(), counts_in_rate: true }
+}
+
+fn judge_content(order: &OrderSpec, limits: &LimitRow, view: &RiskView<'_>) -> Result<(), Refusal> {
+    stale_price(order, view)?;
+    let reference = view.market.reference().ok_or_else(|| no_reference_price(&order.symbol))?;
+    let price = expected_price(order, view.market).ok_or_else(|| no_reference_price(&order.symbol))?;
+    order_quantity(order, limits)?;
+    order_notional(order, limits, price)?;
+    price_collar(order, limits, reference)?;
+    worst_case_position(order, limits, view.position)?;
+    daily_loss(order, limits, view, reference)
+}
+
+/// The order's own limit price, else its trigger price, else what the market offers it.
+#[must_use]
+pub fn expected_price(order: &OrderSpec, market: &Market) -> Option<Decimal> {
+    let own =
+        order.order_type.limit_price().or_else(|| order.order_type.prices().first().map(|(_, price)| *price));
+    own.or_else(|| market.offer(order.side).map(|offer| offer.price)).map(super::amount::Price::get)
+}
+
+fn no_limits(symbol: &Symbol) -> Refusal {
+    let reason =
+        format!("no risk limits are in force for {symbol}: add a row for it or for * to risk.limits");
+    Refusal::new(Code::NoLimits, reason)
+}
+
+fn no_reference_price(symbol: &Symbol) -> Refusal {
+    let reason = format!("{symbol} has no reference price: its quote has neither last nor bid and ask");
+    Refusal::new(Code::NoReferencePrice, reason)
+}
+
+/// The price is younger than `risk.max_quote_age_ms` and its sides are not crossed.
+fn stale_price(order: &OrderSpec, view: &RiskView<'_>) -> Result<(), Refusal> {
+    let Market::Quoted(quote) = view.market else { return Ok(()) };
+    let refuse = |reason: String| Err(Refusal::new(Code::StalePrice, reason));
+    if view.market.reference().is_none() {
+        return Err(no_reference_price(&order.symbol));
+    }
+    let Some(at) = quote.timestamp else {
+        return refuse(format!("the quote of {} has no readable timestamp (RFC 3339)", order.symbol));
+    };
+    let age_ms = view.now.micros_since(at) / 1000;
+    let limit_ms = view.max_quote_age_us / 1000;
+    if view.now.micros_since(at) > view.max_quote_age_us {
+        return refuse(format!(
+            "the quote of {} is {age_ms} ms old, risk.max_quote_age_ms is {limit_ms}",
+            order.symbol
+        ));
+    }
+    if at.micros_since(view.now) > view.max_quote_age_us {
+        return refuse(format!(
+            "the quote of {} is {} ms in the future: check the clocks",
+            order.symbol, -age_ms
+        ));
+    }
+    if quote.is_crossed() {
+        return refuse(format!("the quote of {} is crossed: its bid is above its ask", order.symbol));
+    }
+    Ok(())
+}
+
+fn order_rate(order: &OrderSpec, limits: &LimitRow, recent: u64) -> Option<Refusal> {
+    let limit = limits.max_orders_per_second.at()?;
+    (Decimal::from(recent) >= limit).then(|| {
+        let reason = format!(
+            "{recent} orders in {} within a second, max_orders_per_second is {limit}: send it again later",
+            order.symbol
+        );
+        Refusal::new(Code::OrderRate, reason)
+    })
+}
+
+fn order_quantity(order: &OrderSpec, limits: &LimitRow) -> Result<(), Refusal> {
+    match limits.max_order_quantity {
+        Limit::At(limit) if order.quantity.get() > limit => Err(Refusal::new(
+            Code::MaxOrderQuantity,
+            format!("quantity {} of {} is above max_order_quantity {limit}", order.quantity, order.symbol),
+        )),
+        Limit::At(_) | Limit::Unlimited => Ok(()),
+    }
+}
+
+fn order_notional(order: &OrderSpec, limits: &LimitRow, price: Decimal) -> Result<(), Refusal> {
+    let Limit::At(limit) = limits.max_order_notional else { return Ok(()) };
+    let refuse = |notional: String| {
+        let reason = format!(
+            "notional {notional} ({} {} at {price}) is above max_order_notional {limit}",
+            order.quantity, order.symbol
+        );
+        Err(Refusal::new(Code::MaxNotional, reason))
+    };
+    match amount::mul(order.quantity.get(), price) {
+        Some(notional) if notional <= limit => Ok(()),
+        Some(notional) => refuse(notional.to_string()),
+        None => refuse("with too many digits to be exact".to_owned()),
+    }
+}
+
+fn price_collar(order: &OrderSpec, limits: &LimitRow, reference: Decimal) -> Result<(), Refusal> {
+    let Limit::At(limit) = limits.price_collar_pct else { return Ok(()) };
+    for (field, price) in order.order_type.prices() {
+        let distance = amount::sub(price.get(), reference).map(|d| d.abs());
+        let allowed = amount::percent_of(reference, limit);
+        let inside = matches!((distance, allowed), (Some(distance), Some(allowed)) if distance <= allowed);
+        if !inside {
+            let reason = format!(
+                "{field} {price} of {} is further than price_collar_pct {limit} % from the reference price {reference}",
+                order.symbol
+            );
+            return Err(Refusal::new(Code::PriceCollar, reason));
+        }
+    }
+    Ok(())
+}
+
+/// The position after every open order of this side, this one included, has filled. What brings it
+/// nearer to zero passes even where a lowered limit is exceeded already.
+fn worst_case_position(order: &OrderSpec, limits: &LimitRow, position: &Position) -> Result<(), Refusal> {
+    let Limit::At(limit) = limits.max_position else { return Ok(()) };
+    let open = order.side.signed(position.reserved(order.side).get());
+    let worst = amount::add(position.quantity.get(), open).and_then(|before| {
+        let after = amount::add(before, order.side.signed(order.quantity.get()))?;
+        Some((before.abs(), after.abs()))
+    });
+    match worst {
+        Some((before, after)) if after <= limit || after < before => Ok(()),
+        other => {
+            let after = other.map_or_else(|| "too large to count".to_owned(), |(_, after)| after.to_string());
+            let reason = format!(
+                "the worst-case position in {} would be {after} (position {}, open {} orders {}, this order {}), max_position is {limit}",
+                order.symbol,
+                position.quantity,
+                order.side,
+                position.reserved(order.side),
+                order.quantity
+            );
+            Err(Refusal::new(Code::PositionLimit, reason))
+        }
+    }
+}
+
+fn daily_loss(
+    order: &OrderSpec,
+    limits: &LimitRow,
+    view: &RiskView<'_>,
+    reference: Decimal,
+) -> Result<(), Refusal> {
+    let Limit::At(limit) = limits.max_daily_loss else { return Ok(()) };
+    if reduces(order, view.position) {
+        return Ok(());
+    }
+    let result = view.position.equity(reference).and_then(|now| now.sub(view.session_base));
+    match result {
+        Some(result) if result.get() >= -limit => Ok(()),
+        other => {
+            let loss = other.map_or_else(|| "uncountable".to_owned(), |result| (-result.get()).to_string());
+            let reason = format!(
+                "the loss of {} in this session is {loss}, max_daily_loss is {limit}: only what reduces the position passes",
+                order.symbol
+            );
+            Err(Refusal::new(Code::DailyLoss, reason))
+        }
+    }
+}
+
+/// With all open orders of its side filled too, the order does not reach beyond zero.
+fn reduces(order: &OrderSpec, position: &Position) -> bool {
+    let held = match order.side {
+        Side::Buy => -position.quantity.get(),
+        Side::Sell => position.quantity.get(),
+    };
+    order.quantity.add(position.reserved(order.side)).is_some_and(|traded| traded.get() <= held)
+}

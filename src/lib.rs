@@ -1,0 +1,21 @@
+//! An order-execution worker driven by Redis Streams: never lost, never twice.
+//!
+//! Who may import whom, checked by a test (`tests/it/import_rules.rs`):
+//!
+//! | module | may import |
+//! |---|---|
+//! | `domain` | nothing of this crate; it is pure and synchronous |
+//! | `wire` | `domain` |
+//! | `ports` | `domain` |
+//! | `engine` | `domain`, `ports`, `wire` |
+//! | `workers`, `api` | `engine`, `ports`, `domain`, `wire`, `runtime` |
+//! | `adapters` | `domain`, `ports`, `wire`, and never each other |
+//! | `config` | nothing of this crate; it is plain data |
+//! | `runtime` | nothing of this crate |
+//! | `app`, `cli` | everything |
+
+pub mod adapters;
+pub mod config;
+pub mod domain;
+pub mod ports;
+pub mod wire;

@@ -1,0 +1,126 @@
+//! Where everything is kept: one durable transaction after another.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::amount::{Price, Quantity};
+use crate::domain::decide::{Decision, Input};
+use crate::domain::event::OrderEvent;
+use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, Symbol};
+use crate::domain::order::Order;
+use crate::domain::position::Position;
+use crate::domain::request::OrderRef;
+use crate::domain::risk::LimitRow;
+use crate::domain::status::Status;
+use crate::domain::time::Timestamp;
+
+use super::publisher::Published;
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Away, locked, full: nothing is known to be written, and trying again later is right.
+    #[error("journal {what} is unavailable: {why}")]
+    Unavailable { what: String, why: String },
+    /// This input cannot be decided or written, whenever it is tried; its neighbours were.
+    #[error("journal refused one input: {why}")]
+    Input { why: String },
+    /// What is in the journal cannot be read.
+    #[error("journal {what} holds what cannot be read: {why}")]
+    Corrupt { what: String, why: String },
+}
+
+/// Decides and appends. Every call shares a transaction with whoever else is waiting.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Loads what the inputs name, decides on them in order, appends what was decided, commits durably.
+    /// One result for each input: an input that fails does not fail its neighbours.
+    async fn transact(&self, inputs: Vec<Input>)
+    -> Result<Vec<Result<Decision, JournalError>>, JournalError>;
+
+    /// Notes what is out. Need not be durable at once: what is not marked is offered again.
+    async fn mark_published(&self, published: Published) -> Result<(), JournalError>;
+
+    /// Loads these limits if there are none; says whether it did.
+    async fn init_limits(&self, rows: &[LimitRow]) -> Result<bool, JournalError>;
+
+    /// A durable write that changes nothing: the journal can commit.
+    async fn probe(&self) -> Result<(), JournalError>;
+}
+
+/// What the journal says, for people, APIs and the loops that follow up.
+#[async_trait]
+pub trait JournalReader: Send + Sync {
+    async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError>;
+
+    /// Newest first.
+    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, JournalError>;
+
+    async fn events(&self, order: OrderId) -> Result<Vec<OrderEvent>, JournalError>;
+
+    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError>;
+
+    async fn limits(&self) -> Result<Vec<LimitRow>, JournalError>;
+
+    /// Which of these entries of a lane have been admitted: the journal knows their request.
+    async fn admitted(&self, lane: &str, entries: &[EntryId]) -> Result<Vec<EntryId>, JournalError>;
+
+    /// Symbols in which orders rest at the broker.
+    async fn resting_symbols(&self) -> Result<Vec<(BrokerName, Symbol)>, JournalError>;
+
+    /// Orders with commits that are not marked as published, oldest first, with those commits' events.
+    async fn unpublished(
+        &self,
+        only: &[OrderId],
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Unpublished>, JournalError>;
+
+    /// Orders with everything that is kept of them, in order of admission, after the given one.
+    async fn history(&self, after: u64, limit: u32) -> Result<Vec<History>, JournalError>;
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct OrderFilter {
+    pub limit: u32,
+    pub symbol: Option<Symbol>,
+    pub status: Option<Status>,
+    /// Only those that are not terminal.
+    pub open: bool,
+    pub strategy_id: Option<String>,
+    pub client_order_id: Option<ClientOrderId>,
+}
+
+/// An order with everything that ever happened to it, and from where on it is not published.
+#[derive(Debug, Clone)]
+pub struct Unpublished {
+    pub order_id: OrderId,
+    /// All commits of the order, oldest first.
+    pub commits: Vec<Vec<OrderEvent>>,
+    /// How many of them are marked as published.
+    pub published: usize,
+}
+
+/// An order as stored, beside the events that it must follow from.
+#[derive(Debug, Clone)]
+pub struct History {
+    pub admission: u64,
+    pub order: Order,
+    /// The searchable columns, by name.
+    pub columns: [(&'static str, String); 5],
+    pub events: Vec<OrderEvent>,
+    pub trades: Vec<TradeRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradeRow {
+    pub trade_id: String,
+    pub quantity: Quantity,
+    pub price: Price,
+    pub position_sequence: u64,
+}
+
+/// Is told of each commit, for the metrics.
+pub trait JournalObserver: Send + Sync {
+    fn committed(&self, inputs: usize, took: Duration);
+}

@@ -1,0 +1,6 @@
+//! What every long-running command needs: logs, metrics, health, an orderly end.
+
+pub mod health;
+pub mod metrics;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,96 @@
+//! Workers that die or freeze in the middle: one outcome for each request, one execution for each order.
+
+use crate::harness::{Lab, Worker, assert_decimal, eventually, limit, market};
+use std::time::Duration;
+
+const LOAD: usize = 300;
+
+async fn crash_lab() -> Lab {
+    Lab::with(|s| {
+        s.set("broker.mock.latency_ms", "20").set("worker.batch_size", "16").set("worker.claim_idle_ms", "500");
+    })
+    .await
+}
+
+async fn load(lab: &Lab) -> Vec<String> {
+    let orders: Vec<_> = (0..LOAD).map(|n| market(&format!("load-{n}"), "BTCUSDT", "Buy", "1")).collect();
+    lab.submit_all(&orders).await
+}
+
+async fn until_done(lab: &Lab, count: usize) {
+    eventually(&format!("{count} outcomes"), async || (lab.length("completed").await >= count).then_some(())).await;
+}
+
+/// Every request answered once and carried out once, whoever died on the way.
+async fn check(lab: &Lab, entries: &[String], survivor: &mut Worker) {
+    for outcome in lab.outcomes_within(Duration::from_secs(90), entries).await {
+        outcome.is_completed("Filled");
+        assert_decimal(&outcome.order()["filled_quantity"], "1");
+    }
+    let all = i64::try_from(LOAD).unwrap();
+    assert_eq!(lab.trades().await, (all, all), "one execution an order");
+    assert_decimal(&lab.position("BTCUSDT").await["quantity"], &LOAD.to_string());
+    for n in [0, LOAD / 2, LOAD - 1] {
+        let state = lab.state(&format!("load-{n}")).await.expect("a state");
+        let history = lab.history(state["id"].as_str().unwrap()).await;
+        let mut seen = 0;
+        for entry in &history {
+            // A reader drops the versions that it has seen; what is left has no gap.
+            let first: u64 = entry.text("first_version").parse().unwrap();
+            assert!(first <= seen + 1, "versions {}..{first} are missing", seen + 1);
+            seen = seen.max(entry.text("version").parse().unwrap());
+        }
+        assert_eq!(state["version"], seen);
+    }
+    assert_eq!(survivor.terminate().await, 0);
+    lab.cli(&["replay"]).await.succeeded();
+}
+
+#[tokio::test]
+async fn a_killed_worker_leaves_its_work_to_the_other() {
+    let lab = crash_lab().await;
+    let victim = lab.worker().await;
+    let mut survivor = lab.worker().await;
+    let entries = load(&lab).await;
+    until_done(&lab, 40).await;
+    victim.kill();
+    println!("{} requests were open when it died", lab.length("pending").await);
+    check(&lab, &entries, &mut survivor).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_again_and_again_gets_through() {
+    let lab = crash_lab().await;
+    let entries = load(&lab).await;
+    for round in 1..=3 {
+        let worker = lab.worker().await;
+        until_done(&lab, round * 40).await;
+        worker.kill();
+        println!("round {round}: {} requests open, {} held", lab.length("pending").await, lab.pending_entries().await);
+    }
+    let mut survivor = lab.worker().await;
+    check(&lab, &entries, &mut survivor).await;
+}
+
+#[tokio::test]
+async fn a_frozen_worker_that_wakes_again_answers_and_executes_nothing_twice() {
+    let lab = crash_lab().await;
+    let mut frozen = lab.worker().await;
+    let entries = load(&lab).await;
+    until_done(&lab, 30).await;
+    frozen.signal("STOP");
+    let mut survivor = lab.worker().await;
+    // The other takes over what the frozen one held, once its heartbeat is gone.
+    eventually("the other to finish all", async || (lab.length("pending").await == 0).then_some(())).await;
+    frozen.signal("CONT");
+    // It works again, so whatever it still meant to do is done before this is answered.
+    let extra: Vec<_> = (0..LOAD).map(|n| limit(&format!("extra-{n}"), "ETHUSDT", "Buy", "1", "1000")).collect();
+    let extra = lab.submit_all(&extra).await;
+    let all = [entries, extra].concat();
+    for outcome in lab.outcomes(&all).await {
+        assert!(outcome.completed, "{}", outcome.entry);
+    }
+    assert_eq!(frozen.terminate().await, 0);
+    check(&lab, &all[..LOAD], &mut survivor).await;
+    assert_eq!(lab.all_outcomes().await.len(), 2 * LOAD);
+}

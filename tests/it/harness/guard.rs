@@ -1,0 +1,54 @@
+//! Child processes that do not outlive the tests, however the tests end.
+
+use std::process::{Child, Command, Stdio};
+
+/// A child process and its watchdog. The watchdog is a shell that waits for its standard input to close,
+/// which the kernel does when the test process ends (also by SIGKILL), and then kills the child.
+/// (`PR_SET_PDEATHSIG` would fire when the *thread* that started the child ends: each test is a thread.)
+pub(crate) struct Guarded {
+    child: Child,
+    watchdog: Child,
+}
+
+impl Guarded {
+    pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Self> {
+        let child = command.spawn()?;
+        let watchdog = Command::new("sh")
+            .args(["-c", "trap '' INT TERM; read -r _; kill -9 \"$0\" 2>/dev/null"])
+            .arg(child.id().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, watchdog })
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.is_ok_and(|s| s.success()), "kill -{name} {} failed", self.child.id());
+    }
+
+    /// The exit code, where it has ended. A process that a signal ended has 128 + the signal, as in a shell.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.child.try_wait().expect("the child can be waited for")?;
+        status.code().or_else(|| status.signal().map(|s| 128 + s))
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

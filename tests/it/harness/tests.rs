@@ -1,0 +1,109 @@
+//! The harness itself: what the other tests rely on must be able to fail.
+
+use super::{Guarded, Lab, Outcome, RedisServer, assert_decimal, eventually, market};
+use serde_json::json;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
+
+/// Plays the worker: answers a request as `orders:completed` or `orders:failed` would.
+async fn answer(lab: &Lab, stream: &str, fields: &[(&str, &str)]) {
+    let mut add = redis::cmd("XADD");
+    add.arg(lab.key(stream)).arg("*").arg(fields).arg("timestamp").arg("2026-01-02T03:04:05.000006Z");
+    add.query_async::<String>(&mut lab.redis()).await.unwrap();
+}
+
+fn fails(check: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(check)).is_err()
+}
+
+#[tokio::test]
+async fn a_private_redis_keeps_its_data_over_a_kill() {
+    let server = RedisServer::start();
+    let mut lab = Lab::on(&server, |_| {}).await;
+    let entry = lab.submit(&market("kept", "BTCUSDT", "Buy", "1")).await;
+    server.kill();
+    assert!(redis::cmd("PING").query_async::<String>(&mut lab.redis()).await.is_err());
+    server.restart();
+    lab.reconnect().await;
+    assert_eq!(lab.range("pending").await[0].id, entry);
+}
+
+#[tokio::test]
+async fn outcomes_are_found_and_checked() {
+    let lab = Lab::new().await;
+    let entries = lab.submit_all(&[market("a", "BTCUSDT", "Buy", "1"), market("b", "BTCUSDT", "Buy", "1")]).await;
+    answer(&lab, "completed", &[("entry_id", &entries[0]), ("status", "Filled")]).await;
+    let error = "the quantity 1 is above the limit of 0.5";
+    let failed = [("entry_id", entries[1].as_str()), ("status", "Rejected"), ("code", "RISK_X"), ("error", error)];
+    answer(&lab, "failed", &failed).await;
+
+    let filled = lab.outcome(&entries[0]).await;
+    filled.is_completed("Filled");
+    assert!(fails(|| _ = filled.is_completed("Cancelled")));
+    assert!(fails(|| _ = filled.is_failed("RISK_X")));
+    let refused = lab.outcome(&entries[1]).await;
+    refused.is_failed("RISK_X").names(&["Quantity"]);
+    assert!(fails(|| _ = refused.is_failed("RISK_Y")));
+    assert!(fails(|| _ = refused.names(&["price"])));
+    assert!(fails(|| _ = refused.is_completed("Rejected")));
+
+    // A sentence with a control character, one that is none, and one without an end.
+    for error in ["a\tb c", "no", &"long ".repeat(100)] {
+        let entry = lab.submit(&json!({})).await;
+        let fields = [("entry_id", entry.as_str()), ("status", "Rejected"), ("code", "X"), ("error", error)];
+        answer(&lab, "failed", &fields).await;
+        let outcome: Outcome = lab.outcome(&entry).await;
+        assert!(fails(|| _ = outcome.is_failed("X")), "{error:?} passed");
+    }
+}
+
+#[tokio::test]
+async fn a_second_outcome_of_a_request_is_noticed() {
+    let lab = Lab::new().await;
+    let mut create = redis::cmd("XGROUP");
+    create.arg("CREATE").arg(lab.key("pending")).arg("execution").arg("0").arg("MKSTREAM");
+    create.query_async::<()>(&mut lab.redis()).await.unwrap();
+    for entry in ["1-1", "2-2"] {
+        answer(&lab, "completed", &[("entry_id", entry), ("status", "Filled")]).await;
+    }
+    let entries = ["1-1".to_owned(), "2-2".to_owned()];
+    assert_eq!(lab.outcomes(&entries).await.len(), 2);
+    answer(&lab, "failed", &[("entry_id", "1-1"), ("status", "Rejected")]).await;
+    let twice = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(lab.outcomes(&entries))).await;
+    assert!(twice.is_err(), "two outcomes of 1-1 passed");
+}
+
+#[tokio::test]
+async fn messages_and_quotes_arrive() {
+    let lab = Lab::new().await;
+    let watch = lab.watch("status").await;
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(lab.key("status")).arg(r#"{"client_order_id":"a","status":"Filled"}"#);
+    publish.query_async::<()>(&mut lab.redis()).await.unwrap();
+    eventually("the message", async || watch.about("a").pop()).await;
+    assert!(watch.about("b").is_empty());
+
+    lab.quote("GOLD", "99", "100", &[("bid_size", "3")]).await;
+    lab.quote("GOLD", "98", "101", &[]).await;
+    let quote: std::collections::HashMap<String, String> =
+        redis::cmd("HGETALL").arg(lab.key("quotes:GOLD")).query_async(&mut lab.redis()).await.unwrap();
+    assert_eq!((quote["bid"].as_str(), quote["last"].as_str(), quote.get("bid_size")), ("98", "99.5", None));
+}
+
+#[test]
+fn amounts_are_strings_and_compared_by_value() {
+    assert_decimal(&json!("0.50"), "0.5");
+    assert!(fails(|| assert_decimal(&json!(0.5), "0.5")), "a JSON number is no amount");
+    assert!(fails(|| assert_decimal(&json!("0.5000000001"), "0.5")));
+}
+
+#[tokio::test]
+async fn a_guarded_process_does_not_outlive_its_guard() {
+    let mut command = Command::new("sleep");
+    let mut guarded = Guarded::spawn(command.arg("1000").stdin(Stdio::null())).unwrap();
+    let pid = guarded.child().id().to_string();
+    assert_eq!(guarded.exit_code(), None);
+    drop(guarded);
+    let alive = Command::new("kill").args(["-0", &pid]).stderr(Stdio::null()).status().unwrap();
+    assert!(!alive.success());
+}

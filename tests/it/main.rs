@@ -1,0 +1,35 @@
+//! The black-box suite: every test drives the built binary over a real Redis and reads what a producer,
+//! an operator or a monitoring system would read. One file a behaviour; `harness/` holds what they share.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::expect_used,
+    clippy::float_arithmetic,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
+mod harness;
+
+mod cancel;
+mod cli;
+mod configuration;
+mod crash;
+mod decimals;
+mod drain;
+mod duplicates;
+mod flat_form;
+mod http;
+mod import_rules;
+mod invalid_payloads;
+mod logs;
+mod outages;
+mod positions;
+mod producers;
+mod risk;
+mod simulated_broker;
+mod submit;
+mod validation;
+mod workers;
