@@ -15,7 +15,13 @@
 //! | `app`, `cli` | everything |
 
 pub mod adapters;
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod engine;
 pub mod ports;
+pub mod runtime;
 pub mod wire;
+pub mod workers;

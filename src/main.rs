@@ -1,1 +1,7 @@
-fn main() {}
+//! Arguments, configuration, command, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    order_execution::cli::run()
+}

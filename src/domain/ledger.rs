@@ -368,7 +368,8 @@ fn overflow(order: &Order) -> ApplyError {
 }
 
 /// The last reason that the events give.
-fn reason_of(events: &[OrderEvent]) -> Option<String> {
+#[must_use]
+pub fn reason_of(events: &[OrderEvent]) -> Option<String> {
     events.iter().rev().find_map(|event| match &event.kind {
         EventKind::Rejected(refusal) => Some(refusal.reason.clone()),
         EventKind::Cancelled(why)

@@ -4,7 +4,7 @@
 use super::event::{Acknowledgement, EventKind, Fill, Reason};
 use super::order::Order;
 use super::report::Report;
-use super::status::{self, Step};
+use super::status::{self, Status, Step};
 
 /// The event that `report` adds to `order`, if it adds one. `known_trade` tells whether a trade id is
 /// booked already; the position's sequence is given by whoever books the fill.
@@ -15,10 +15,7 @@ pub fn reconcile(order: &Order, report: &Report, known_trade: impl Fn(&str) -> b
     match report {
         Report::Acknowledged { broker_order_id } => {
             let news = state.broker_order_id.as_deref() != Some(broker_order_id)
-                || matches!(
-                    state.status,
-                    super::status::Status::PendingSubmit | super::status::Status::Submitted
-                );
+                || matches!(state.status, Status::PendingSubmit | Status::Submitted);
             (news && possible(Step::Acknowledge)).then(|| {
                 EventKind::Acknowledged(Acknowledgement { broker_order_id: broker_order_id.clone() })
             })

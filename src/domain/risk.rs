@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::amount::{self, Amount};
+use super::amount::{self, Amount, Price};
 use super::ids::Symbol;
 use super::market::Market;
 use super::order::{Order, OrderSpec};
@@ -113,7 +113,7 @@ fn judge_content(order: &OrderSpec, limits: &LimitRow, view: &RiskView<'_>) -> R
 pub fn expected_price(order: &OrderSpec, market: &Market) -> Option<Decimal> {
     let own =
         order.order_type.limit_price().or_else(|| order.order_type.prices().first().map(|(_, price)| *price));
-    own.or_else(|| market.offer(order.side).map(|offer| offer.price)).map(super::amount::Price::get)
+    own.or_else(|| market.offer(order.side).map(|offer| offer.price)).map(Price::get)
 }
 
 fn no_limits(symbol: &Symbol) -> Refusal {

@@ -38,7 +38,7 @@ pub trait Journal: Send + Sync {
     async fn transact(&self, inputs: Vec<Input>)
     -> Result<Vec<Result<Decision, JournalError>>, JournalError>;
 
-    /// Notes what is out. Need not be durable at once: what is not marked is offered again.
+    /// Notes what is out, with the next transaction. What is not marked is offered again.
     async fn mark_published(&self, published: Published) -> Result<(), JournalError>;
 
     /// Loads these limits if there are none; says whether it did.

@@ -158,12 +158,12 @@ impl Entry {
             self.message.clone()
         };
         if ok != self.ok {
-            let lasted_ms = u64::try_from(now.duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
+            let after_ms = u64::try_from(now.duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
             (self.ok, self.since) = (ok, now);
             if ok {
-                tracing::info!(component = self.name, after_ms = lasted_ms, "healthy: {message}");
+                tracing::info!(component = self.name, reason = %message, after_ms, "healthy");
             } else {
-                tracing::warn!(component = self.name, after_ms = lasted_ms, "not healthy: {message}");
+                tracing::warn!(component = self.name, reason = %message, after_ms, "not healthy");
             }
         }
         ComponentHealth { name: self.name, ok, message, lasting: now.duration_since(self.since) }

@@ -150,6 +150,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("order_execution");
         let r = &mut registry;
         let stages: Histograms<StageLabel> = Family::new_with_constructor(latency_histogram);
+        let stages = add(r, "order_latency_seconds", "How long each stage of a request took", stages);
         let inner = Inner {
             created: add(r, "orders_created", "Orders journaled", Counter::default()),
             filled: add(r, "orders_filled", "Orders that reached Filled", Counter::default()),
@@ -212,10 +213,9 @@ impl Metrics {
                 "How long a call to a broker took",
                 Family::new_with_constructor(latency_histogram as fn() -> Histogram),
             ),
-            registry: Registry::default(),
+            registry,
         };
-        registry.register("order_latency_seconds", "How long each stage of a request took", stages);
-        Self { inner: Arc::new(Inner { registry, ..inner }) }
+        Self { inner: Arc::new(inner) }
     }
 
     pub fn orders_created(&self, n: u64) {

@@ -123,6 +123,11 @@ impl PrivateRedis {
         self.port
     }
 
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.server.id()
+    }
+
     /// Where its log and its data lie.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -227,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_answers_while_it_is_held_and_leaves_nothing_behind() {
         let server = PrivateRedis::start(Durability::Always).await.unwrap();
-        let (port, process, dir) = (server.port(), server.server.id(), server.dir().to_owned());
+        let (port, process, dir) = (server.port(), server.process_id(), server.dir().to_owned());
         assert!(answers(port, process));
         assert!(!answers(port, process + 1), "another process is not ours");
         server.stop().await;

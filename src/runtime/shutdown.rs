@@ -66,9 +66,16 @@ impl Shutdown {
     }
 }
 
-#[expect(clippy::exit, clippy::disallowed_methods, reason = "asked twice: whoever waits for the drain has lost patience")]
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "asked twice: whoever waits for the drain has lost patience"
+)]
 fn give_up(signal: &str) -> ! {
-    tracing::error!(signal, "signalled while stopping: ending at once; what was begun is taken over by other workers");
+    tracing::error!(
+        signal,
+        "signalled while stopping: ending at once; what was begun is taken over by other workers"
+    );
     std::process::exit(1)
 }
 
@@ -119,8 +126,8 @@ mod tests {
     async fn a_signal_triggers_it() {
         let shutdown = Shutdown::new();
         let listening = shutdown.listen().unwrap();
-        let pid = std::process::id().to_string();
-        let status = tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let kill = format!("kill -TERM {}", std::process::id());
+        let status = tokio::process::Command::new("sh").args(["-c", &kill]).status().await.unwrap();
         assert!(status.success());
         timeout(Duration::from_secs(10), shutdown.token().cancelled()).await.unwrap();
         listening.abort();

@@ -113,7 +113,11 @@ impl Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        if field.name() == "message" { self.message = text } else { self.add(field.name().to_owned(), text.into()) }
+        if field.name() == "message" {
+            self.message = text
+        } else {
+            self.add(field.name().to_owned(), text.into())
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -193,7 +197,10 @@ mod tests {
         assert_eq!(line["field_level"], "mine");
         assert!(line["target"].as_str().unwrap().ends_with("telemetry::tests"));
         let timestamp = line["timestamp"].as_str().unwrap();
-        assert!(chrono::DateTime::parse_from_rfc3339(timestamp).is_ok() && timestamp.ends_with('Z'), "{timestamp}");
+        assert!(
+            chrono::DateTime::parse_from_rfc3339(timestamp).is_ok() && timestamp.ends_with('Z'),
+            "{timestamp}"
+        );
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub(super) fn cancel(text: &str) -> Result<OrderRef, Refusal> {
         (Some(item), None) => Ok(OrderRef::Client(item.parsed()?)),
         (None, Some(item)) => Ok(OrderRef::Order(OrderId(uuid(&item)?))),
         (None, None) => Err(invalid("client_order_id is missing: a cancel needs it, or order_id")),
-        (Some(_), Some(item)) => Err(item.invalid("stands beside client_order_id; a cancel takes one of them")),
+        (Some(_), Some(item)) => {
+            Err(item.invalid("stands beside client_order_id; a cancel takes one of them"))
+        }
     }
 }
 

@@ -154,8 +154,14 @@ enum StatusJson<'a> {
 
 #[derive(Serialize)]
 enum Details<'a> {
-    PartiallyFilled { filled_qty: Quantity, last_fill_price: Option<Price>, last_fill_time: Option<Timestamp> },
-    Rejected { reason: &'a str },
+    PartiallyFilled {
+        filled_qty: Quantity,
+        last_fill_price: Option<Price>,
+        last_fill_time: Option<Timestamp>,
+    },
+    Rejected {
+        reason: &'a str,
+    },
 }
 
 impl<'a> StatusJson<'a> {

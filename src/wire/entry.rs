@@ -94,7 +94,8 @@ fn request_field(name: &[u8]) -> Option<(&'static str, RequestKind)> {
 }
 
 fn sole_request<'a>(fields: &[Field<'a>]) -> Result<(&'static str, RequestKind, &'a [u8]), Refusal> {
-    let mut found = fields.iter().filter_map(|(name, value)| request_field(name).map(|(n, k)| (n, k, *value)));
+    let mut found =
+        fields.iter().filter_map(|(name, value)| request_field(name).map(|(n, k)| (n, k, *value)));
     let first = found.next().ok_or_else(no_request)?;
     match found.next() {
         None => Ok(first),

@@ -40,7 +40,8 @@ record! {
 
 /// `time_in_force`, with `expire_time` as a shorthand for GTD; GTC where both are left out.
 pub(super) fn time_in_force(fields: &OrderFields<'_>) -> Result<TimeInForce, Refusal> {
-    let shorthand = fields.expire_time.map(|item| Ok(TimeInForce::Gtd { expires_at: item.time()? })).transpose()?;
+    let shorthand =
+        fields.expire_time.map(|item| Ok(TimeInForce::Gtd { expires_at: item.time()? })).transpose()?;
     let Some(item) = fields.time_in_force else { return Ok(shorthand.unwrap_or_default()) };
     let named = if item.is_object() { Some(gtd(&item)?) } else { item.choice(TIMES_IN_FORCE)? };
     match (named, shorthand, fields.expire_time) {
@@ -51,9 +52,9 @@ pub(super) fn time_in_force(fields: &OrderFields<'_>) -> Result<TimeInForce, Ref
             Code::ValidationFailed,
             format_args!("contradicts time_in_force {}; leave one of them out", named.name()),
         )),
-        (_, None, _) | (Some(_), Some(_), None) => {
-            Err(invalid("expire_time is missing: time_in_force GTD needs it, or {\"GTD\": {\"expires_at\": …}}"))
-        }
+        (_, None, _) | (Some(_), Some(_), None) => Err(invalid(
+            "expire_time is missing: time_in_force GTD needs it, or {\"GTD\": {\"expires_at\": …}}",
+        )),
     }
 }
 
@@ -76,7 +77,9 @@ pub(super) fn execution(fields: &OrderFields<'_>, maker: bool) -> Result<Executi
     let post_only = once(fields.post_only, within.post_only)?;
     let post_only_flag = flag(post_only)?;
     if let (true, Some(item), Some(false)) = (maker, post_only, post_only_flag) {
-        return Err(item.refuse(Code::ValidationFailed, "contradicts the type LIMIT_MAKER, which is post-only"));
+        return Err(
+            item.refuse(Code::ValidationFailed, "contradicts the type LIMIT_MAKER, which is post-only")
+        );
     }
     let display_size = once(fields.display_size, within.display_size)?;
     let urgency = once(fields.urgency, within.urgency)?;
@@ -118,7 +121,9 @@ fn listed<T>(
     let Some(item) = item else { return Ok(Vec::new()) };
     let elements = item.list()?;
     if elements.len() > MAX_LISTED {
-        return Err(item.invalid(format_args!("has {} elements; at most {MAX_LISTED} are taken", elements.len())));
+        return Err(
+            item.invalid(format_args!("has {} elements; at most {MAX_LISTED} are taken", elements.len()))
+        );
     }
     elements.iter().map(read).collect()
 }
@@ -129,7 +134,9 @@ fn condition(item: &Item<'_>) -> Result<Condition, Refusal> {
     let (kind, value) = (fields.condition_type, fields.trigger_value);
     let needed = "a condition";
     Ok(Condition {
-        condition_type: item.required(kind, "condition_type", needed)?.choice(&[("Price", ConditionType::Price)])?,
+        condition_type: item
+            .required(kind, "condition_type", needed)?
+            .choice(&[("Price", ConditionType::Price)])?,
         trigger_value: item.required(value, "trigger_value", needed)?.price()?,
         comparison: item.required(fields.comparison, "comparison", needed)?.choice(COMPARISONS)?,
     })

@@ -179,7 +179,9 @@ impl<'o> Item<'o> {
         if !content.contains('\\') {
             return Ok(Cow::Borrowed(content));
         }
-        let text: String = self.parse()?;
+        // The parent's syntax was checked, escapes included: what is left is half a pair.
+        let text: String = serde_json::from_str(self.raw)
+            .map_err(|_| self.invalid("has a lone surrogate, which is no character"))?;
         if text.contains('\0') {
             return Err(self.invalid("has a NUL character; none is taken"));
         }
@@ -241,7 +243,9 @@ impl<'o> Item<'o> {
 
     fn amount(&self, error: AmountError) -> Refusal {
         let code = match error {
-            AmountError::NotANumber | AmountError::TooManyDigits | AmountError::OutOfRange => Code::InvalidPayload,
+            AmountError::NotANumber | AmountError::TooManyDigits | AmountError::OutOfRange => {
+                Code::InvalidPayload
+            }
             AmountError::Negative | AmountError::NotPositive => Code::ValidationFailed,
         };
         self.refuse(code, error)

@@ -36,7 +36,12 @@ impl<'o> Object<'o> {
         let keys = &self.0;
         if keys.len() <= FEW {
             let seen = |(at, key): (usize, &'_ str)| keys[..at].iter().any(|(k, _)| k == key);
-            return self.members().map(|(key, _)| key).enumerate().find(|pair| seen(*pair)).map(|(_, key)| key);
+            return self
+                .members()
+                .map(|(key, _)| key)
+                .enumerate()
+                .find(|pair| seen(*pair))
+                .map(|(_, key)| key);
         }
         let mut sorted: Vec<&str> = self.members().map(|(key, _)| key).collect();
         sorted.sort_unstable();

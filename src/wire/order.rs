@@ -90,7 +90,8 @@ pub(super) fn uuid(item: &Item<'_>) -> Result<Uuid, Refusal> {
 fn derived_id(key: &RequestKey, symbol: &Symbol, side: Side) -> Result<ClientOrderId, Refusal> {
     let text = format!("RT_{symbol}_{side}_{}_{:08x}", key.entry.ms, key.entry.seq);
     text.parse().map_err(|error| {
-        let reason = format!("client_order_id is missing, and the one derived from the entry, {text}, {error}");
+        let reason =
+            format!("client_order_id is missing, and the one derived from the entry, {text}, {error}");
         Refusal::new(Code::InvalidPayload, reason)
     })
 }

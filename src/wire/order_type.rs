@@ -110,7 +110,9 @@ fn flat(item: &Item<'_>, mut fields: TypeFields<'_>) -> Result<Typed, Refusal> {
     match shape {
         Shape::Limit | Shape::LimitMaker => fields.price = same(fields.price, fields.limit_price.take())?,
         Shape::StopLimit => fields.limit_price = same(fields.limit_price, fields.price.take())?,
-        Shape::MarketIfTouched => fields.trigger_price = same(fields.trigger_price, fields.stop_price.take())?,
+        Shape::MarketIfTouched => {
+            fields.trigger_price = same(fields.trigger_price, fields.stop_price.take())?;
+        }
         Shape::LimitIfTouched => {
             fields.limit_price = same(fields.limit_price, fields.price.take())?;
             fields.trigger_price = same(fields.trigger_price, fields.stop_price.take())?;

@@ -10,7 +10,7 @@ pub(super) fn check(fields: &OrderFields<'_>, quantity: Quantity) -> Result<(), 
     let absent = [fields.broker_order_id, fields.average_fill_price];
     let zero = [fields.filled_quantity, fields.filled_notional, fields.commission, fields.version];
     let off = [fields.pending_cancel, fields.pending_replace, fields.parked];
-    for item in absent.into_iter().flatten() {
+    if let Some(item) = absent.into_iter().flatten().next() {
         return Err(filled_here(&item, "null"));
     }
     for item in zero.into_iter().flatten() {
@@ -64,4 +64,3 @@ fn status(item: &Item<'_>) -> Result<(), Refusal> {
 fn filled_here(item: &Item<'_>, initial: &str) -> Refusal {
     item.invalid(format_args!("is the worker's to fill: leave it out, or send {initial}"))
 }
-

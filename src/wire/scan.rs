@@ -20,9 +20,10 @@ pub(super) fn readable<'a>(name: &str, bytes: &'a [u8], max_bytes: usize) -> Res
     })?;
     match first_problem(bytes) {
         None => Ok(text),
-        Some(Problem::Nul(at)) => {
-            Err(invalid(format!("{} has a NUL character at offset {at}; none is taken", place(name, bytes, at))))
-        }
+        Some(Problem::Nul(at)) => Err(invalid(format!(
+            "{} has a NUL character at offset {at}; none is taken",
+            place(name, bytes, at)
+        ))),
         Some(Problem::Deep(at)) => Err(invalid(format!(
             "{} is nested deeper than {MAX_DEPTH} levels; at most {MAX_DEPTH} are taken",
             place(name, bytes, at)

@@ -1,6 +1,8 @@
 //! The command line: what it prints and how it ends (CONTRACT 3).
 
-use crate::harness::{Lab, Limits, Ran, assert_decimal, bare_status, eventually, find_key, limit, market};
+use crate::harness::{
+    Lab, Limits, Ran, assert_decimal, bare_status, binary, eventually, find_key, limit, market,
+};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -15,7 +17,8 @@ async fn submit_adds_a_request_and_tells_it_is_there() {
     let lab = Lab::new().await;
     let submitted = lab.watch("submitted").await;
     let arguments = submit(&["--type", "limit", "--price", "44000", "--time-in-force", "gtc", "--post-only"]);
-    let ran = lab.cli(&[&arguments[..], &["--client-order-id", "typed", "--json"]].concat()).await.succeeded();
+    let ran =
+        lab.cli(&[&arguments[..], &["--client-order-id", "typed", "--json"]].concat()).await.succeeded();
     ran.json();
     // No worker runs: the request waits where producers put theirs.
     let entries = lab.range("pending").await;
@@ -24,7 +27,11 @@ async fn submit_adds_a_request_and_tells_it_is_there() {
     assert_eq!(order["client_order_id"], "typed");
     assert_eq!(order["symbol"], "BTCUSDT");
     eventually("the publication of its id", async || {
-        submitted.texts().iter().any(|text| text.contains("typed") || Some(text.as_str()) == order["id"].as_str()).then_some(())
+        submitted
+            .texts()
+            .iter()
+            .any(|text| text.contains("typed") || Some(text.as_str()) == order["id"].as_str())
+            .then_some(())
     })
     .await;
     let _worker = lab.worker().await;
@@ -56,10 +63,22 @@ async fn exit_code_3_tells_a_refusal_by_validation_or_risk() {
     let _worker = lab.worker().await;
     let ran = lab.cli(&submit(&["--type", "market", "--wait"])).await.exits(3);
     assert!(ran.said().contains("RISK_MAX_ORDER_QUANTITY"), "{}", ran.said());
-    let off_grid = ["submit", "--symbol", "ETHUSDT", "--side", "sell", "--quantity", "0.25", "--type", "market", "--wait"];
+    let off_grid = [
+        "submit",
+        "--symbol",
+        "ETHUSDT",
+        "--side",
+        "sell",
+        "--quantity",
+        "0.25",
+        "--type",
+        "market",
+        "--wait",
+    ];
     let ran = lab.cli(&off_grid).await.exits(3);
     assert!(ran.said().contains("VALIDATION_FAILED"), "{}", ran.said());
-    let nowhere = ["submit", "--symbol", "NOWHERE", "--side", "buy", "--quantity", "0.1", "--type", "market", "--wait"];
+    let nowhere =
+        ["submit", "--symbol", "NOWHERE", "--side", "buy", "--quantity", "0.1", "--type", "market", "--wait"];
     let told = lab.cli(&[&nowhere[..], &["--json"]].concat()).await.exits(3).json();
     assert_eq!(find_key(&told, "code"), Some(&json!("UNKNOWN_SYMBOL")), "{told}");
 }
@@ -104,8 +123,13 @@ async fn orders_and_order_tell_what_the_journal_says() {
 
     let rows = lab.cli(&["orders", "--json"]).await.succeeded().json();
     let rows = rows.as_array().expect("an array");
-    let told: Vec<_> = rows.iter().map(|r| (r["client_order_id"].as_str().unwrap(), bare_status(&r["status"]))).collect();
-    assert_eq!(told, [("refused", "Rejected"), ("resting", "Acknowledged"), ("filled", "Filled")], "newest first");
+    let told: Vec<_> =
+        rows.iter().map(|r| (r["client_order_id"].as_str().unwrap(), bare_status(&r["status"]))).collect();
+    assert_eq!(
+        told,
+        [("refused", "Rejected"), ("resting", "Acknowledged"), ("filled", "Filled")],
+        "newest first"
+    );
     for row in rows {
         let state = lab.state(row["client_order_id"].as_str().unwrap()).await.unwrap();
         for field in ["id", "symbol", "side", "quantity", "filled_quantity", "status", "version"] {
@@ -201,7 +225,7 @@ async fn replay_finds_every_tampered_projection() {
         lab.cli(&["replay"]).await.succeeded();
         lab.cli(&["replay", "--json"]).await.succeeded().json();
         let mut journal = lab.journal().await;
-        let statement = format!("DELETE FROM {table} WHERE rowid = (SELECT MIN(rowid) FROM {table})");
+        let statement = format!("DELETE FROM {table} WHERE symbol = 'ETHUSDT'");
         let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut journal).await.unwrap();
         assert_eq!(done.rows_affected(), 1, "{table}");
         let ran = lab.cli(&["replay"]).await.exits(1);
@@ -252,8 +276,19 @@ async fn wrong_usage_exits_with_2_and_says_how_it_goes() {
 #[tokio::test]
 async fn every_command_has_its_help() {
     let lab = Lab::new().await;
-    let commands =
-        ["demo", "worker", "submit", "cancel", "orders", "order", "positions", "migrate", "check", "replay", "bench"];
+    let commands = [
+        "demo",
+        "worker",
+        "submit",
+        "cancel",
+        "orders",
+        "order",
+        "positions",
+        "migrate",
+        "check",
+        "replay",
+        "bench",
+    ];
     let overview = lab.cli(&["--help"]).await.succeeded().stdout;
     for command in commands {
         assert!(overview.contains(command), "{command} is not in\n{overview}");
@@ -278,7 +313,7 @@ async fn commands_that_need_redis_exit_with_4_where_it_is_away() {
 #[tokio::test]
 async fn demo_shows_orders_living_and_ends_by_itself() {
     // As a new user runs it: in the project's folder, with the configuration that is shipped.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_order-execution"));
+    let mut command = Command::new(binary());
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["demo", "--once"]).env_remove("APP_ENV");
     let ran = Ran::of(command).await.succeeded();
     let said = ran.said().to_lowercase();

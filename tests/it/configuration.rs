@@ -1,6 +1,6 @@
 //! Configuration: layers, variables, and every error at once (CONTRACT 4).
 
-use crate::harness::{Lab, Limits, Ran, Settings, find_key, market};
+use crate::harness::{Lab, Limits, Ran, Settings, binary, find_key, market};
 use serde_json::json;
 use std::process::Command;
 
@@ -120,7 +120,7 @@ async fn a_variable_that_names_no_setting_is_an_error_too() {
 #[tokio::test]
 async fn a_folder_without_configuration_is_named() {
     let lab = Lab::new().await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_order-execution"));
+    let mut command = Command::new(binary());
     command.args(["--config", "/nowhere/at/all", "check"]).env_remove("APP_ENV");
     let ran = Ran::of(command).await.exits(2);
     assert!(ran.stderr.contains("/nowhere/at/all"), "{}", ran.stderr);
@@ -132,7 +132,7 @@ async fn a_folder_without_configuration_is_named() {
 #[tokio::test]
 async fn the_shipped_configuration_needs_no_variable() {
     let lab = Lab::new().await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_order-execution"));
+    let mut command = Command::new(binary());
     command
         .current_dir(lab.path(""))
         .args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/config"), "--env", "development", "check"])

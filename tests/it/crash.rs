@@ -7,7 +7,9 @@ const LOAD: usize = 300;
 
 async fn crash_lab() -> Lab {
     Lab::with(|s| {
-        s.set("broker.mock.latency_ms", "20").set("worker.batch_size", "16").set("worker.claim_idle_ms", "500");
+        s.set("broker.mock.latency_ms", "20")
+            .set("worker.batch_size", "16")
+            .set("worker.claim_idle_ms", "500");
     })
     .await
 }
@@ -18,7 +20,8 @@ async fn load(lab: &Lab) -> Vec<String> {
 }
 
 async fn until_done(lab: &Lab, count: usize) {
-    eventually(&format!("{count} outcomes"), async || (lab.length("completed").await >= count).then_some(())).await;
+    eventually(&format!("{count} outcomes"), async || (lab.length("completed").await >= count).then_some(()))
+        .await;
 }
 
 /// Every request answered once and carried out once, whoever died on the way.
@@ -66,7 +69,11 @@ async fn a_worker_that_is_killed_again_and_again_gets_through() {
         let worker = lab.worker().await;
         until_done(&lab, round * 40).await;
         worker.kill();
-        println!("round {round}: {} requests open, {} held", lab.length("pending").await, lab.pending_entries().await);
+        println!(
+            "round {round}: {} requests open, {} held",
+            lab.length("pending").await,
+            lab.pending_entries().await
+        );
     }
     let mut survivor = lab.worker().await;
     check(&lab, &entries, &mut survivor).await;
@@ -84,7 +91,8 @@ async fn a_frozen_worker_that_wakes_again_answers_and_executes_nothing_twice() {
     eventually("the other to finish all", async || (lab.length("pending").await == 0).then_some(())).await;
     frozen.signal("CONT");
     // It works again, so whatever it still meant to do is done before this is answered.
-    let extra: Vec<_> = (0..LOAD).map(|n| limit(&format!("extra-{n}"), "ETHUSDT", "Buy", "1", "1000")).collect();
+    let extra: Vec<_> =
+        (0..LOAD).map(|n| limit(&format!("extra-{n}"), "ETHUSDT", "Buy", "1", "1000")).collect();
     let extra = lab.submit_all(&extra).await;
     let all = [entries, extra].concat();
     for outcome in lab.outcomes(&all).await {

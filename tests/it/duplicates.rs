@@ -140,7 +140,10 @@ async fn every_other_refusal_makes_no_order_and_uses_up_no_id() {
     let refused = [
         (market("free", "BTCUSDT", "Buy", "0.015"), "VALIDATION_FAILED"),
         (market("free", "NOWHERE", "Buy", "1"), "UNKNOWN_SYMBOL"),
-        (with(market("free", "BTCUSDT", "Buy", "1"), json!({"time_in_force": "MOC"})), "UNSUPPORTED_BY_BROKER"),
+        (
+            with(market("free", "BTCUSDT", "Buy", "1"), json!({"time_in_force": "MOC"})),
+            "UNSUPPORTED_BY_BROKER",
+        ),
         (with(market("free", "BTCUSDT", "Buy", "1"), json!({"colour": "blue"})), "INVALID_PAYLOAD"),
     ];
     for (order, code) in &refused {

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 /// Equal, where amounts count by their value and not by their zeros.
 fn same(actual: &Value, expected: &Value) -> bool {
     match (actual, expected) {
-        (Value::Object(a), Value::Object(e)) => a.len() == e.len() && e.iter().all(|(k, v)| same(&actual[k], v)),
+        (Value::Object(a), Value::Object(e)) => {
+            a.len() == e.len() && e.iter().all(|(k, v)| same(&actual[k], v))
+        }
         (Value::String(a), Value::String(e)) if e.parse::<f64>().is_ok() && a != e => {
             decimal(actual) == decimal(expected)
         }
@@ -51,7 +53,8 @@ async fn check(cases: Vec<Case>, code: Option<&str>) {
         assert_eq!(order["time_in_force"], case.time_in_force, "{}", case.order);
         assert_eq!(order["symbol"], "BTCUSDT");
         assert!(order["side"] == "Buy" || order["side"] == "Sell", "{}", order["side"]);
-        let post_only = order["execution_instructions"].get("post_only").and_then(Value::as_bool).unwrap_or(false);
+        let post_only =
+            order["execution_instructions"].get("post_only").and_then(Value::as_bool).unwrap_or(false);
         assert_eq!(post_only, case.post_only, "{}", case.order);
     }
 }
@@ -154,7 +157,8 @@ async fn a_price_that_the_type_does_not_take_or_lacks_is_refused() {
         (json!({"type": "LIMIT", "price": "-1"}), "price"),
     ];
     let base = json!({"symbol": "BTCUSDT", "side": "BUY", "quantity": "1"});
-    let orders: Vec<_> = cases.iter().map(|(more, _)| crate::harness::with(base.clone(), more.clone())).collect();
+    let orders: Vec<_> =
+        cases.iter().map(|(more, _)| crate::harness::with(base.clone(), more.clone())).collect();
     let entries = lab.submit_all(&orders).await;
     for ((_, named), outcome) in cases.iter().zip(lab.outcomes(&entries).await) {
         outcome.is_failed_as(&["INVALID_PAYLOAD", "VALIDATION_FAILED"]).names(&[named]);

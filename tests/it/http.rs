@@ -72,12 +72,18 @@ async fn metrics_count_what_happened() {
         let label = format!("stage=\"{stage}\"");
         let count = sample(&text, "order_execution_order_latency_seconds_count", &[&label]);
         assert!(count.is_some_and(|n| n >= 4.0), "stage {stage}: {count:?} in\n{text}");
-        assert!(sample(&text, "order_execution_order_latency_seconds_bucket", &[&label, "le="]).is_some(), "{text}");
+        assert!(
+            sample(&text, "order_execution_order_latency_seconds_bucket", &[&label, "le="]).is_some(),
+            "{text}"
+        );
     }
     let commits = sample(&text, "order_execution_journal_commit_seconds_count", &[]);
     assert!(commits.is_some_and(|n| n >= 1.0), "{commits:?} commits in\n{text}");
     for gauge in ["queue_depth", "pending_entries"] {
-        assert!(sample(&text, &format!("order_execution_{gauge}"), &[]).is_some(), "{gauge} is not in\n{text}");
+        assert!(
+            sample(&text, &format!("order_execution_{gauge}"), &[]).is_some(),
+            "{gauge} is not in\n{text}"
+        );
     }
 }
 
@@ -120,7 +126,9 @@ async fn with_a_token_everything_but_health_and_metrics_needs_it() {
     }
     for path in ["/", "/orders", "/no-such-page"] {
         let url = format!("{http}{path}");
-        for token in [None, Some(""), Some("open-sesame"), Some("open-sesame-47111"), Some("OPEN-SESAME-4711")] {
+        for token in
+            [None, Some(""), Some("open-sesame"), Some("open-sesame-47111"), Some("OPEN-SESAME-4711")]
+        {
             assert_eq!(get(&url, token).await.status, 401, "{path} with {token:?}");
         }
         assert_ne!(get(&url, Some("open-sesame-4711")).await.status, 401, "{path}");

@@ -22,7 +22,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("lib", EVERYTHING),
 ];
 
-/// The sections of the configuration that belong to an adapter.
+/// The adapters that must not know each other, and the sections of the configuration that are theirs.
 const CONFIG_SECTIONS: &[(&str, &[&str])] =
     &[("redis", &["redis", "streams"]), ("journal", &["database"]), ("brokers", &["broker"])];
 
@@ -31,7 +31,8 @@ const LONGEST_FILE: usize = 500;
 /// The paths into the crate that a source text names, each as its segments after `crate`. `super` is followed
 /// from `module`, the path of the file's own module.
 fn imports(module: &[&str], source: &str) -> Vec<Vec<String>> {
-    let code: String = source.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
+    let code: String =
+        source.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     for root in ["crate", "order_execution", "super"] {
@@ -93,8 +94,14 @@ fn violations(file: &str, source: &str) -> Vec<String> {
     let inner = file.trim_end_matches(".rs").trim_end_matches("/mod");
     let module: Vec<&str> = inner.split('/').collect();
     let layer = module[0];
+    // A module's own tests may stand on what the module may not (a private Redis, the codec of the wire).
+    if module[1..].contains(&"tests") {
+        return Vec::new();
+    }
     let Some((_, allowed)) = RULES.iter().find(|(name, _)| *name == layer) else {
-        return vec![format!("{file}: `{layer}` has no rule; add one here, in DESIGN 2's terms, and to src/lib.rs")];
+        return vec![format!(
+            "{file}: `{layer}` has no rule; add one here, in DESIGN 2's terms, and to src/lib.rs"
+        )];
     };
     let mut wrong = Vec::new();
     for path in imports(&module, source) {
@@ -102,7 +109,8 @@ fn violations(file: &str, source: &str) -> Vec<String> {
         let known = RULES.iter().any(|(name, _)| *name == target);
         let same = target == layer;
         let fine = if layer == "adapters" && same {
-            path.get(1).is_none_or(|other| module.get(1) == Some(&other.as_str()) || module.len() == 1)
+            let other = path.get(1).filter(|name| CONFIG_SECTIONS.iter().any(|(adapter, _)| adapter == name));
+            other.is_none_or(|other| module.get(1) == Some(&other.as_str()) || module.len() == 1)
         } else if layer == "adapters" && target == "config" {
             own_section(&module, &path)
         } else {
@@ -117,7 +125,8 @@ fn violations(file: &str, source: &str) -> Vec<String> {
 
 /// A section by its module's name, or a type that the section's own name begins.
 fn own_section(module: &[&str], path: &[String]) -> bool {
-    let sections = CONFIG_SECTIONS.iter().find(|(adapter, _)| module.get(1) == Some(adapter)).map_or(&[][..], |s| s.1);
+    let sections =
+        CONFIG_SECTIONS.iter().find(|(adapter, _)| module.get(1) == Some(adapter)).map_or(&[][..], |s| s.1);
     path.get(1).is_some_and(|named| sections.iter().any(|section| named.to_lowercase().starts_with(section)))
 }
 
@@ -164,7 +173,10 @@ fn the_checker_finds_what_is_forbidden() {
         ("domain/order.rs", "use crate::ports::Clock;"),
         ("domain/order.rs", "fn f() { crate::engine::run() }"),
         ("domain/order.rs", "use super::super::adapters::redis;"),
-        ("domain/order.rs", "pub(crate) use crate::{\n    domain::event::Event,\n    wire::{entry, order as o},\n};"),
+        (
+            "domain/order.rs",
+            "pub(crate) use crate::{\n    domain::event::Event,\n    wire::{entry, order as o},\n};",
+        ),
         ("ports/mod.rs", "use super::engine::Engine;"),
         ("ports/broker.rs", "use crate::config::Config;"),
         ("engine/mod.rs", "use crate::adapters::redis::Inbox;"),
@@ -195,9 +207,17 @@ fn the_checker_lets_pass_what_is_allowed() {
         ("domain/order.rs", "use mycrate::ports::x; use a::crate_::engine;"),
         ("ports/broker.rs", "use crate::{domain::{order::Order, status}, ports::clock};"),
         ("workers/requests.rs", "use crate::{engine, ports, domain, wire, runtime::shutdown};"),
-        ("adapters/redis/inbox.rs", "use crate::{adapters::redis::codec, config::streams::Streams, ports::Inbox};"),
-        ("adapters/redis/inbox.rs", "use super::codec; use super::super::redis::x; use crate::config::RedisConfig;"),
+        (
+            "adapters/redis/inbox.rs",
+            "use crate::{adapters::redis::codec, config::streams::Streams, ports::Inbox};",
+        ),
+        (
+            "adapters/redis/inbox.rs",
+            "use super::codec; use super::super::redis::x; use crate::config::RedisConfig;",
+        ),
+        ("adapters/clock.rs", "mod tests { use super::*; use super::SystemClock; }"),
         ("adapters/mod.rs", "pub mod redis; use self::journal::x; use crate::adapters::journal;"),
+        ("adapters/redis/tests/mod.rs", "use crate::runtime::private_redis::PrivateRedis;"),
         ("app.rs", "use crate::{adapters, api, config, engine, workers};"),
         ("main.rs", "use order_execution::app;"),
         ("cli/mod.rs", "use crate::app; use super::config;"),

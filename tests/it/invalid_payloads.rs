@@ -44,7 +44,10 @@ async fn check(cases: Vec<Bad>) {
     let _worker = lab.worker().await;
     let mut burst = Vec::new();
     for (n, case) in cases.iter().enumerate() {
-        burst.push(vec![("order", market(&format!("neighbour-{n}"), "BTCUSDT", "Buy", "1").to_string().into_bytes())]);
+        burst.push(vec![(
+            "order",
+            market(&format!("neighbour-{n}"), "BTCUSDT", "Buy", "1").to_string().into_bytes(),
+        )]);
         burst.push(case.fields.clone());
     }
     burst.push(vec![("order", market("neighbour-last", "BTCUSDT", "Buy", "1").to_string().into_bytes())]);
@@ -77,24 +80,41 @@ fn check_undecoded(case: &Bad, outcome: &Outcome) {
         assert!(!outcome.entry.has("order"), "{}: what did not decode has no order", case.what);
     } else {
         let alike = case.fields.iter().all(|(field, _)| *field == "order");
-        assert!(request == "unknown" || (alike && request == "submit"), "{}: request is {request:?}", case.what);
+        assert!(
+            request == "unknown" || (alike && request == "submit"),
+            "{}: request is {request:?}",
+            case.what
+        );
     }
 }
 
 #[tokio::test]
 async fn text_that_is_no_order() {
-    let deep = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let deep =
+        |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     check(vec![
         unreadable("empty", order(""), &["order", "empty", "json", "eof"]),
         unreadable("no JSON", order("buy me some"), &["order", "json", "expected"]),
         unreadable("cut off", order(r#"{"symbol":"BTCUSDT","#), &["order", "json", "eof", "end"]),
-        unreadable("two documents", order(r#"{"symbol":"BTCUSDT"} {}"#), &["trailing", "json", "order", "missing"]),
+        unreadable(
+            "two documents",
+            order(r#"{"symbol":"BTCUSDT"} {}"#),
+            &["trailing", "json", "order", "missing"],
+        ),
         unreadable("an array", order(r#"["Buy","BTCUSDT"]"#), &["object", "order", "map"]),
         unreadable("null", order("null"), &["object", "order", "null"]),
         unreadable("an empty object", order("{}"), &["symbol", "side", "quantity", "order_type"]),
         unreadable("invalid UTF-8", order(&b"{\"symbol\":\"BTC\xff\xfeUSDT\"}"[..]), &["utf-8", "utf8"]),
-        unreadable("NUL byte", order(&b"{\"symbol\":\"BTC\0USDT\"}"[..]), &["symbol", "control", "nul", "json"]),
-        unreadable("deep arrays", order(deep("[", "]", 20_000)), &["deep", "nest", "depth", "recursion", "order"]),
+        unreadable(
+            "NUL byte",
+            order(&b"{\"symbol\":\"BTC\0USDT\"}"[..]),
+            &["symbol", "control", "nul", "json"],
+        ),
+        unreadable(
+            "deep arrays",
+            order(deep("[", "]", 20_000)),
+            &["deep", "nest", "depth", "recursion", "order"],
+        ),
         unreadable(
             "deep objects",
             good_and(&format!(r#""metadata":{}"#, deep(r#"{"a":"#, "}", 500))),
@@ -116,8 +136,16 @@ async fn entries_without_exactly_one_request() {
     check(vec![
         unreadable("no request field", vec![("note", b"hello".to_vec())], &["order", "request", "field"]),
         unreadable("wrong name", vec![("orders", good())], &["order", "request", "field"]),
-        unreadable("two requests", vec![("order", good()), ("cancel", cancel())], &["cancel", "order", "one"]),
-        unreadable("the same field twice", vec![("order", good()), ("order", good())], &["order", "one", "twice"]),
+        unreadable(
+            "two requests",
+            vec![("order", good()), ("cancel", cancel())],
+            &["cancel", "order", "one"],
+        ),
+        unreadable(
+            "the same field twice",
+            vec![("order", good()), ("order", good())],
+            &["order", "one", "twice"],
+        ),
         unreadable(
             "three requests",
             vec![("replace", b"{}".to_vec()), ("cancel_all", b"{}".to_vec()), ("cancel", cancel())],
@@ -215,7 +243,11 @@ async fn values_out_of_their_range() {
         out_of_range("id with a space", id("a b"), &["client_order_id"]),
         out_of_range("id with a line break", id("a\nb"), &["client_order_id"]),
         out_of_range("id with a brace", id("{a}"), &["client_order_id"]),
-        out_of_range("NUL in a carried field", good_and(r#""strategy_id":"a\u0000b""#), &["strategy_id", "nul"]),
+        out_of_range(
+            "NUL in a carried field",
+            good_and(r#""strategy_id":"a\u0000b""#),
+            &["strategy_id", "nul"],
+        ),
     ])
     .await;
 }
@@ -288,8 +320,9 @@ async fn the_bound_on_a_payload_is_configurable_and_bounds_what_is_echoed() {
         text
     };
     let (fits, too_long) = (padded("fits", 1900), padded("too-long", 2001));
-    let entries =
-        lab.burst(&[vec![("order", fits.into_bytes())], vec![("order", too_long.clone().into_bytes())]]).await;
+    let entries = lab
+        .burst(&[vec![("order", fits.into_bytes())], vec![("order", too_long.clone().into_bytes())]])
+        .await;
     let outcomes = lab.outcomes(&entries).await;
     outcomes[0].is_completed("Filled");
     outcomes[1].is_failed("INVALID_PAYLOAD").names(&["2000"]);
@@ -305,6 +338,9 @@ async fn a_timestamp_that_is_none_is_refused() {
     let order = market("untimely", "BTCUSDT", "Buy", "1").to_string();
     for bad in ["yesterday", "1700000000", "2024-02-30T00:00:00Z"] {
         let entry = lab.add(&[("order", order.as_bytes()), ("timestamp", bad.as_bytes())]).await;
-        lab.outcome(&entry).await.is_failed_as(&["INVALID_PAYLOAD", "VALIDATION_FAILED"]).names(&["timestamp"]);
+        lab.outcome(&entry)
+            .await
+            .is_failed_as(&["INVALID_PAYLOAD", "VALIDATION_FAILED"])
+            .names(&["timestamp"]);
     }
 }

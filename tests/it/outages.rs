@@ -1,6 +1,8 @@
 //! Redis or the journal away: at the start, in the middle, and with or without its data when it comes back.
 
-use crate::harness::{Lab, PATIENCE, RedisServer, Worker, assert_decimal, eventually, eventually_within, limit, market};
+use crate::harness::{
+    Lab, PATIENCE, RedisServer, Worker, assert_decimal, eventually, eventually_within, limit, market,
+};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -53,7 +55,9 @@ async fn a_journal_that_cannot_be_opened_at_the_start_is_told_with_its_path() {
 async fn redis_killed_under_load_and_back_with_its_data_loses_nothing() {
     let server = RedisServer::start();
     let mut lab = Lab::on(&server, |s| {
-        s.set("broker.mock.latency_ms", "20").set("worker.batch_size", "16").set("worker.claim_idle_ms", "1000");
+        s.set("broker.mock.latency_ms", "20")
+            .set("worker.batch_size", "16")
+            .set("worker.claim_idle_ms", "1000");
     })
     .await;
     let mut worker = lab.worker().await;
@@ -146,7 +150,9 @@ async fn a_locked_journal_stops_intake_and_nothing_is_answered_until_it_is_free(
 
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     becomes(&ready, 200, PATIENCE).await;
-    let outcomes = lab.outcomes(&[vec![lab.all_outcomes().await[0].text("entry_id").to_owned()], entries].concat()).await;
+    let outcomes = lab
+        .outcomes(&[vec![lab.all_outcomes().await[0].text("entry_id").to_owned()], entries].concat())
+        .await;
     let (last, filled) = outcomes.split_last().unwrap();
     last.is_failed("UNKNOWN_SYMBOL");
     for outcome in filled {

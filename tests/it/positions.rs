@@ -27,7 +27,8 @@ async fn average_cost_and_realized_profit_through_a_flip() {
         ("Buy", "15", "97", "0", None, "45", "0"),
         ("Buy", "1", "50", "1", Some("50"), "45", "0"),
     ];
-    for (n, (side, quantity, price, position, average, realized, unrealized)) in steps.into_iter().enumerate() {
+    for (n, (side, quantity, price, position, average, realized, unrealized)) in steps.into_iter().enumerate()
+    {
         fill(&lab, n, side, quantity, price).await;
         let row = lab.position("GOLD").await;
         println!("{side} {quantity} at {price}: {row}");
@@ -49,7 +50,13 @@ async fn the_published_example_of_an_average_that_does_not_end() {
     // Trading Technologies, "Understanding P&L calculations": 12 at 100, 17 at 99, −9 at 101, −4 at 105, +3 at 103.
     let lab = Lab::new().await;
     let _worker = lab.worker().await;
-    let fills = [("Buy", "12", "100"), ("Buy", "17", "99"), ("Sell", "9", "101"), ("Sell", "4", "105"), ("Buy", "3", "103")];
+    let fills = [
+        ("Buy", "12", "100"),
+        ("Buy", "17", "99"),
+        ("Sell", "9", "101"),
+        ("Sell", "4", "105"),
+        ("Buy", "3", "103"),
+    ];
     for (n, (side, quantity, price)) in fills.into_iter().enumerate() {
         fill(&lab, n, side, quantity, price).await;
     }

@@ -17,7 +17,9 @@ async fn a_python_program_adds_an_order_and_reads_its_outcome() {
     let lab = Lab::new().await;
     let _worker = lab.worker().await;
     let mut command = Command::new("python3");
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/producer.py")).args([lab.url(), lab.prefix()]);
+    command
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/producer.py"))
+        .args([lab.url(), lab.prefix()]);
     let ran = Ran::of(command).await.succeeded();
     let told = ran.json();
     assert_eq!(told["client_order_id"], "py-1", "{told}");

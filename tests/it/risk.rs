@@ -35,7 +35,8 @@ async fn order_quantity() {
     let over = Some("RISK_MAX_ORDER_QUANTITY");
     let lab = limited("max_order_quantity", "\"10\"").await;
     let _worker = lab.worker().await;
-    let cases = [("10", None), ("9.9999999999", None), ("10.0000000001", over), ("10.000", None), ("11", over)];
+    let cases =
+        [("10", None), ("9.9999999999", None), ("10.0000000001", over), ("10.000", None), ("11", over)];
     let orders = cases.iter().enumerate().flat_map(|(n, (quantity, refused))| {
         let sides = [("Buy", "b"), ("Sell", "s")];
         sides.map(|(side, tag)| (market(&format!("{tag}-{n}"), "BTCUSDT", side, quantity), *refused))
@@ -140,7 +141,11 @@ async fn worst_case_position_with_all_open_orders_of_one_side() {
     check(&lab, cases).await;
     // What is cancelled gives its room back.
     lab.cancel(&json!({"client_order_id": "open-at"})).await.is_completed("Cancelled");
-    check(&lab, [(market("room", "GOLD", "Buy", "4"), None), (market("no-room", "GOLD", "Buy", "0.001"), over)]).await;
+    check(
+        &lab,
+        [(market("room", "GOLD", "Buy", "4"), None), (market("no-room", "GOLD", "Buy", "0.001"), over)],
+    )
+    .await;
     // What a resting order fills moves from open to held: 10 − 16 = −6.
     lab.quote("GOLD", "110", "111", &[]).await;
     lab.state_becomes("sell-at", "Filled").await;
@@ -209,7 +214,8 @@ async fn without_a_reference_price_nothing_is_traded() {
     let _worker = lab.worker().await;
     let now = rfc3339(Utc::now());
     lab.quote_fields("BARE", &[("timestamp", &now), ("source", "test")]).await;
-    lab.quote_fields("WORDS", &[("timestamp", &now), ("bid", "cheap"), ("ask", "dear"), ("last", "NaN")]).await;
+    lab.quote_fields("WORDS", &[("timestamp", &now), ("bid", "cheap"), ("ask", "dear"), ("last", "NaN")])
+        .await;
     lab.quote_fields("NOUGHT", &[("timestamp", &now), ("bid", "0"), ("ask", "0"), ("last", "0")]).await;
     for symbol in ["BARE", "WORDS", "NOUGHT"] {
         let none = Some("RISK_NO_REFERENCE_PRICE");
@@ -237,7 +243,8 @@ async fn a_stale_price_is_none() {
     }
     // A fresh quote mends it; a price from the configuration does not age.
     lab.trade_at("GOLD", "100").await;
-    let cases = [(market("mended", "GOLD", "Buy", "1"), None), (market("configured", "BTCUSDT", "Buy", "1"), None)];
+    let cases =
+        [(market("mended", "GOLD", "Buy", "1"), None), (market("configured", "BTCUSDT", "Buy", "1"), None)];
     check(&lab, cases).await;
 }
 
@@ -312,7 +319,11 @@ async fn commission_counts_as_a_loss() {
         })
         .await;
         let _worker = lab.worker().await;
-        check(&lab, [(market("first", "COAL", "Buy", "1"), None), (market("second", "COAL", "Buy", "1"), refused)]).await;
+        check(
+            &lab,
+            [(market("first", "COAL", "Buy", "1"), None), (market("second", "COAL", "Buy", "1"), refused)],
+        )
+        .await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! The simulated exchange: what fills, at which price, how much of it, and what it costs.
 
-use crate::harness::{Lab, Settings, assert_decimal, assert_timestamp, decimal, eventually, limit, market, with};
+use crate::harness::{
+    Lab, Settings, assert_decimal, assert_timestamp, decimal, eventually, limit, market, with,
+};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -136,7 +138,8 @@ async fn the_size_of_a_quote_is_spent_once_by_all_orders_and_renewed_by_the_next
     let lab = Lab::new().await;
     let _worker = lab.worker().await;
     lab.quote("GOLD", "99", "100", &[("bid_size", "5"), ("ask_size", "5")]).await;
-    let mut orders = vec![("a", "3", "Filled", "3"), ("b", "3", "Cancelled", "2"), ("c", "1", "Cancelled", "0")];
+    let mut orders =
+        vec![("a", "3", "Filled", "3"), ("b", "3", "Cancelled", "2"), ("c", "1", "Cancelled", "0")];
     for _ in 0..2 {
         for (id, quantity, status, filled) in orders {
             let outcome = lab.execute(&ioc(limit(id, "GOLD", "Buy", quantity, "100"))).await;
@@ -216,7 +219,9 @@ async fn failure_rate_one_rejects_every_submission() {
     })
     .await;
     let _worker = lab.worker().await;
-    for (id, order) in [("m", market("m", "BTCUSDT", "Buy", "1")), ("l", limit("l", "BTCUSDT", "Buy", "1", "1000"))] {
+    for (id, order) in
+        [("m", market("m", "BTCUSDT", "Buy", "1")), ("l", limit("l", "BTCUSDT", "Buy", "1", "1000"))]
+    {
         let outcome = lab.execute(&order).await;
         outcome.is_failed("BROKER_REJECTED");
         assert_eq!(outcome.status(), "Rejected");

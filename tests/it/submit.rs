@@ -35,7 +35,11 @@ async fn a_market_order_is_filled_and_its_outcome_has_every_field() {
     assert_decimal(&order["remaining_quantity"], "0");
     assert_decimal(&order["average_fill_price"], "45000");
     assert_decimal(&order["commission"], "0");
-    assert!(order["broker_order_id"].as_str().is_some_and(|id| !id.is_empty()), "{}", order["broker_order_id"]);
+    assert!(
+        order["broker_order_id"].as_str().is_some_and(|id| !id.is_empty()),
+        "{}",
+        order["broker_order_id"]
+    );
     for time in ["created_at", "updated_at"] {
         let text = order[time].as_str().unwrap_or_else(|| panic!("{time} is {}", order[time]));
         chrono::DateTime::parse_from_rfc3339(text).unwrap_or_else(|e| panic!("{time} {text}: {e}"));
@@ -96,7 +100,8 @@ async fn a_left_out_client_order_id_is_derived_from_the_entry() {
     // Several entries of one millisecond: the sequence keeps them apart.
     let same = json!({"symbol": "BTCUSDT", "side": "Buy", "quantity": "1", "order_type": "Market"});
     let outcomes = lab.outcomes_of_burst(&vec![same; 40]).await;
-    let ids: BTreeSet<_> = outcomes.iter().map(|o| o.is_completed("Filled").text("client_order_id")).collect();
+    let ids: BTreeSet<_> =
+        outcomes.iter().map(|o| o.is_completed("Filled").text("client_order_id")).collect();
     assert_eq!(ids.len(), 40);
 }
 
@@ -124,7 +129,9 @@ async fn status_messages_tell_every_commit_without_gaps() {
     let mut next = 1;
     let mut passed = Vec::new();
     for message in &messages {
-        for field in ["order_id", "broker_order_id", "average_fill_price", "reason", "remaining_quantity", "timestamp"] {
+        for field in
+            ["order_id", "broker_order_id", "average_fill_price", "reason", "remaining_quantity", "timestamp"]
+        {
             assert!(message.get(field).is_some(), "no {field} in {message}");
         }
         assert_eq!(message["order_id"], outcome.text("order_id"));

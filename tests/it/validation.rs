@@ -51,7 +51,9 @@ async fn the_grid_of_an_instrument_is_kept_and_never_rounded_to() {
         println!("{quantity} at {price}: {}", outcome.entry);
         match refused {
             None => _ = outcome.is_completed("Acknowledged"),
-            Some([field, bound]) => _ = outcome.is_failed("VALIDATION_FAILED").names(&[field]).names(&[bound]),
+            Some([field, bound]) => {
+                _ = outcome.is_failed("VALIDATION_FAILED").names(&[field]).names(&[bound])
+            }
         }
         assert_decimal(&outcome.order()["quantity"], quantity);
         assert_decimal(&outcome.order()["order_type"]["Limit"]["price"], price);
@@ -83,8 +85,11 @@ async fn what_the_broker_does_not_have_is_refused_and_nothing_is_sent() {
         with(limit(), json!({"time_in_force": "DAY"})),
         with(limit(), json!({"time_in_force": "MOC"})),
         with(limit(), json!({"time_in_force": "LOC"})),
-        with(limit(), json!({"conditions": [
-            {"condition_type": "Price", "trigger_value": "44000", "comparison": "GreaterOrEqual"}]})),
+        with(
+            limit(),
+            json!({"conditions": [
+            {"condition_type": "Price", "trigger_value": "44000", "comparison": "GreaterOrEqual"}]}),
+        ),
         with(limit(), json!({"linked_orders": [other]})),
         with(limit(), json!({"parent_order_id": other})),
         with(market(), json!({"max_slippage": "0.5"})),

@@ -105,14 +105,8 @@ impl Link {
             .map_err(|e| fault(Cause::Other(e.to_string())))?;
         let link = Self { pool, client, address };
         let about: String = link.query(redis::cmd("INFO").arg("server")).await?;
-        match server_version(&about) {
-            Some(version) if version >= OLDEST_SERVER => Ok(link),
-            found => {
-                let found = found.map_or("of unknown version".to_owned(), |(a, b)| format!("{a}.{b}"));
-                let (major, minor) = OLDEST_SERVER;
-                Err(link.fault(format!("the server is {found}, at least {major}.{minor} is needed")))
-            }
-        }
+        check_version(&about).map_err(|problem| link.fault(problem))?;
+        Ok(link)
     }
 
     pub(super) fn address(&self) -> &str {
@@ -187,20 +181,28 @@ fn is_of_the_server(error: &RedisError) -> bool {
     matches!(error.code(), Some("READONLY" | "MASTERDOWN" | "LOADING" | "MOVED" | "CLUSTERDOWN" | "NOAUTH"))
 }
 
-fn server_version(about: &str) -> Option<(u32, u32)> {
-    let version = about.lines().find_map(|line| line.strip_prefix("redis_version:"))?;
-    let mut parts = version.trim().split('.').map(str::parse);
-    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+fn check_version(about: &str) -> Result<(), String> {
+    let (major, minor) = OLDEST_SERVER;
+    let version =
+        about.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
+    let mut parts = version.split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(a)), Some(Ok(b))) if (a, b) >= OLDEST_SERVER => Ok(()),
+        _ => Err(format!("the server's version is {version}, at least {major}.{minor} is needed")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::server_version;
+    use super::check_version;
 
     #[test]
-    fn versions_are_read_out_of_info() {
-        assert_eq!(server_version("# Server\r\nredis_version:7.0.15\r\nredis_git_sha1:0\r\n"), Some((7, 0)));
-        assert_eq!(server_version("redis_version:255.255.255\r\n"), Some((255, 255)));
-        assert_eq!(server_version("nothing"), None);
+    fn old_servers_are_refused() {
+        for version in ["6.2.0", "7.0.15", "10.0.0", "255.255.255"] {
+            assert_eq!(check_version(&format!("# Server\r\nredis_version:{version}\r\nos:x\r\n")), Ok(()));
+        }
+        let problem = check_version("redis_version:6.0.16\r\n").unwrap_err();
+        assert_eq!(problem, "the server's version is 6.0.16, at least 6.2 is needed");
+        assert!(check_version("").is_err());
     }
 }

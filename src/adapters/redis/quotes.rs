@@ -50,7 +50,8 @@ impl Quotes for RedisQuotes {
             pipe.cmd("HMGET").arg(names.broker_quote(broker, symbol)).arg(&FIELDS);
             pipe.cmd("HMGET").arg(names.quote(symbol)).arg(&FIELDS);
         }
-        let failed = |fault| QuotesError { what: format!("of {} symbols", wanted.len()), source: Box::new(fault) };
+        let failed =
+            |fault| QuotesError { what: format!("of {} symbols", wanted.len()), source: Box::new(fault) };
         let answers: Vec<Value> = self.shared.link.pipe(&pipe).await.map_err(failed)?;
         for answer in &answers {
             if let Value::ServerError(error) = answer

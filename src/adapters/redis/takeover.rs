@@ -122,12 +122,12 @@ impl Takeover {
     fn read(&self, answer: Vec<Value>) -> Result<(usize, Option<Begun>), RedisFault> {
         let strange = || self.shared.link.fault("the script that takes an entry over gave an unknown answer");
         let mut parts = answer.into_iter();
-        let passed: usize = redis::from_redis_value(parts.next().ok_or_else(strange)?).map_err(|_| strange())?;
+        let passed: usize =
+            redis::from_redis_value(parts.next().ok_or_else(strange)?).map_err(|_| strange())?;
         let Some(id) = parts.next() else { return Ok((passed, None)) };
         let id: String = redis::from_redis_value(id).map_err(|_| strange())?;
         let id = id.parse().map_err(|_| strange())?;
-        let deliveries =
-            redis::from_redis_value(parts.next().ok_or_else(strange)?).map_err(|_| strange())?;
+        let deliveries = redis::from_redis_value(parts.next().ok_or_else(strange)?).map_err(|_| strange())?;
         let body = match parts.next() {
             Some(Value::Array(fields)) => Some(fields),
             _ => None,

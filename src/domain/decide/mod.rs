@@ -31,7 +31,7 @@ pub enum Input {
 
 #[derive(Debug, Clone)]
 pub struct Admit {
-    pub received: Received,
+    pub received: Arc<Received>,
     /// For a submit: what its symbol is worth, read just before.
     pub market: Market,
     /// Every older entry has been admitted, or was waited for long enough: an order that the journal

@@ -16,7 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_order-execution");
+/// The binary under test: the one that cargo built with the tests, or another build of it (a release build,
+/// an older version) by `$BINARY_UNDER_TEST`.
+pub(crate) fn binary() -> PathBuf {
+    let other = std::env::var_os("BINARY_UNDER_TEST");
+    other.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_order-execution")), PathBuf::from)
+}
 
 pub(crate) struct Lab {
     dir: TempDir,
@@ -103,7 +108,7 @@ impl Lab {
 
     /// The binary with this laboratory's configuration and nothing of the caller's environment that it reads.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("ORDER_EXECUTION") || text == "APP_ENV" || text == "RUST_LOG" {
@@ -145,7 +150,10 @@ impl Lab {
     /// How many executions the journal holds, and of how many orders.
     pub(crate) async fn trades(&self) -> (i64, i64) {
         let mut journal = self.journal().await;
-        sqlx::query_as("SELECT COUNT(*), COUNT(DISTINCT order_id) FROM trades").fetch_one(&mut journal).await.unwrap()
+        sqlx::query_as("SELECT COUNT(*), COUNT(DISTINCT order_id) FROM trades")
+            .fetch_one(&mut journal)
+            .await
+            .unwrap()
     }
 
     // ---- requests
@@ -242,7 +250,10 @@ impl Lab {
                 panic!("request {id} has two outcomes, the first {}", first.entry);
             }
         }
-        assert!(wanted.iter().all(|id| by_id.contains_key(*id)), "outcomes of other requests than those added");
+        assert!(
+            wanted.iter().all(|id| by_id.contains_key(*id)),
+            "outcomes of other requests than those added"
+        );
         entries.iter().map(|id| by_id[id].clone()).collect()
     }
 
@@ -266,7 +277,8 @@ impl Lab {
 
     pub(crate) async fn state(&self, client_order_id: &str) -> Option<Value> {
         let key = self.key(&format!("state:{client_order_id}"));
-        let text: Option<String> = redis::cmd("GET").arg(key).query_async(&mut self.redis()).await.expect("GET");
+        let text: Option<String> =
+            redis::cmd("GET").arg(key).query_async(&mut self.redis()).await.expect("GET");
         text.map(|t| serde_json::from_str(&t).expect("the state is JSON"))
     }
 
@@ -305,8 +317,9 @@ impl Lab {
     /// Writes a quote as of now with both prices and their middle; `more` are further fields (sizes).
     pub(crate) async fn quote(&self, symbol: &str, bid: &str, ask: &str, more: &[(&str, &str)]) {
         let middle = (decimal(&json!(bid)) + decimal(&json!(ask))) / rust_decimal::Decimal::TWO;
-        let (last, now) = (middle.to_string(), rfc3339(Utc::now()));
-        let mut fields = vec![("bid", bid), ("ask", ask), ("last", &last), ("timestamp", &now), ("source", "test")];
+        let (last, now) = (middle.normalize().to_string(), rfc3339(Utc::now()));
+        let mut fields =
+            vec![("bid", bid), ("ask", ask), ("last", &last), ("timestamp", &now), ("source", "test")];
         fields.extend(more);
         self.quote_fields(symbol, &fields).await;
     }
@@ -407,8 +420,9 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("stdout is not one JSON document ({e}): {}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| {
+            panic!("stdout is not one JSON document ({e}): {}\n{}", self.stdout, self.stderr)
+        })
     }
 
     /// Everything it said.

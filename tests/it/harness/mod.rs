@@ -11,7 +11,7 @@ mod wire;
 mod worker;
 
 pub(crate) use guard::Guarded;
-pub(crate) use lab::{Lab, Ran, bare_status};
+pub(crate) use lab::{Lab, Ran, bare_status, binary};
 pub(crate) use orders::{limit, market, with};
 pub(crate) use redis::RedisServer;
 pub(crate) use settings::{Limits, Settings};
@@ -24,7 +24,11 @@ use std::time::{Duration, Instant};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks again and again until `probe` has an answer; fails with `what` when `within` has passed.
-pub(crate) async fn eventually_within<T>(within: Duration, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually_within<T>(
+    within: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let deadline = Instant::now() + within;
     loop {
         if let Some(found) = probe().await {

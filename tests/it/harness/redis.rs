@@ -67,8 +67,19 @@ impl RedisServer {
         .unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display()));
         let deadline = Instant::now() + Duration::from_secs(20);
         while !self.answers() {
-            assert_eq!(process.exit_code(), None, "{} ended at once (port {})", self.program.display(), self.port);
-            assert!(Instant::now() < deadline, "{} does not answer on port {}", self.program.display(), self.port);
+            assert_eq!(
+                process.exit_code(),
+                None,
+                "{} ended at once (port {})",
+                self.program.display(),
+                self.port
+            );
+            assert!(
+                Instant::now() < deadline,
+                "{} does not answer on port {}",
+                self.program.display(),
+                self.port
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         *self.process.lock().unwrap() = Some(process);

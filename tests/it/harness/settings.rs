@@ -86,7 +86,8 @@ impl Limits {
             "price_collar_pct",
             "max_orders_per_second",
         ];
-        let mut row: BTreeMap<_, _> = keys.into_iter().map(|k| (k.to_owned(), "\"unlimited\"".to_owned())).collect();
+        let mut row: BTreeMap<_, _> =
+            keys.into_iter().map(|k| (k.to_owned(), "\"unlimited\"".to_owned())).collect();
         row.insert("symbol".to_owned(), format!("{symbol:?}"));
         Self(row)
     }

@@ -31,10 +31,12 @@ async fn a_private_redis_keeps_its_data_over_a_kill() {
 #[tokio::test]
 async fn outcomes_are_found_and_checked() {
     let lab = Lab::new().await;
-    let entries = lab.submit_all(&[market("a", "BTCUSDT", "Buy", "1"), market("b", "BTCUSDT", "Buy", "1")]).await;
+    let entries =
+        lab.submit_all(&[market("a", "BTCUSDT", "Buy", "1"), market("b", "BTCUSDT", "Buy", "1")]).await;
     answer(&lab, "completed", &[("entry_id", &entries[0]), ("status", "Filled")]).await;
     let error = "the quantity 1 is above the limit of 0.5";
-    let failed = [("entry_id", entries[1].as_str()), ("status", "Rejected"), ("code", "RISK_X"), ("error", error)];
+    let failed =
+        [("entry_id", entries[1].as_str()), ("status", "Rejected"), ("code", "RISK_X"), ("error", error)];
     answer(&lab, "failed", &failed).await;
 
     let filled = lab.outcome(&entries[0]).await;

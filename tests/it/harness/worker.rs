@@ -103,7 +103,8 @@ impl Drop for Worker {
 
 /// A field of a JSON log line, at its top or where `tracing` nests it.
 pub(crate) fn log_field<'a>(line: &'a Value, name: &str) -> Option<&'a Value> {
-    let span_fields = || line.get("spans").and_then(Value::as_array).into_iter().flatten().find_map(|s| s.get(name));
+    let span_fields =
+        || line.get("spans").and_then(Value::as_array).into_iter().flatten().find_map(|s| s.get(name));
     line.get(name)
         .or_else(|| line.get("fields").and_then(|f| f.get(name)))
         .or_else(|| line.get("span").and_then(|f| f.get(name)))

@@ -104,7 +104,11 @@ impl Statements {
         }
     }
 
-    pub(super) async fn append(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
+    pub(super) async fn append(
+        &self,
+        conn: &mut SqliteConnection,
+        ledger: &Ledger,
+    ) -> Result<(), sqlx::Error> {
         self.append_orders(conn, ledger).await?;
         self.append_commits(conn, &ledger.changes.commits).await?;
         self.append_requests(conn, ledger).await?;
@@ -165,11 +169,17 @@ impl Statements {
         Ok(())
     }
 
-    async fn append_commits(&self, conn: &mut SqliteConnection, commits: &[Commit]) -> Result<(), sqlx::Error> {
+    async fn append_commits(
+        &self,
+        conn: &mut SqliteConnection,
+        commits: &[Commit],
+    ) -> Result<(), sqlx::Error> {
         if commits.is_empty() {
             return Ok(());
         }
-        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM order_commits").fetch_one(&mut *conn).await?;
+        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM order_commits")
+            .fetch_one(&mut *conn)
+            .await?;
         let mut rows = Vec::with_capacity(commits.len());
         for commit in commits {
             let events = serde_json::to_string(&commit.events).map_err(|e| sqlx::Error::Encode(e.into()))?;
@@ -208,11 +218,14 @@ impl Statements {
         if outcomes.is_empty() {
             return Ok(());
         }
-        let last: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM outcomes").fetch_one(&mut *conn).await?;
+        let last: i64 =
+            sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM outcomes").fetch_one(&mut *conn).await?;
         execute_multi!(conn, self.outcomes, outcomes, |query, outcome| {
             let (status, refusal, payload) = match &outcome.result {
                 OutcomeResult::Completed(status) => (Some(*status), None, None),
-                OutcomeResult::Failed { refusal, status, payload } => (*status, Some(refusal), payload.as_deref()),
+                OutcomeResult::Failed { refusal, status, payload } => {
+                    (*status, Some(refusal), payload.as_deref())
+                }
             };
             query
                 .bind(&*outcome.key.lane)
@@ -269,7 +282,12 @@ impl Statements {
                 .bind(trade.fill.executed_at.micros())
                 .bind(signed(trade.fill.position_sequence))
         });
-        let positions: Vec<_> = ledger.changes.positions.iter().filter_map(|key| Some((key, ledger.positions.get(key)?))).collect();
+        let positions: Vec<_> = ledger
+            .changes
+            .positions
+            .iter()
+            .filter_map(|key| Some((key, ledger.positions.get(key)?)))
+            .collect();
         execute_multi!(conn, self.positions, &positions, |query, row| {
             let ((broker, symbol), position) = row;
             query
@@ -298,12 +316,14 @@ impl Statements {
                 query.bind(row.0.as_str()).bind(now).bind(signed(*row.1))
             });
         }
-        let sessions: Vec<_> = changes.sessions.iter().filter_map(|key| Some((key, ledger.sessions.get(key)?))).collect();
+        let sessions: Vec<_> =
+            changes.sessions.iter().filter_map(|key| Some((key, ledger.sessions.get(key)?))).collect();
         execute_multi!(conn, self.sessions, &sessions, |query, row| {
             let ((broker, symbol), (start, base)) = row;
             query.bind(broker.as_str()).bind(symbol.as_str()).bind(start.micros()).bind(base.to_string())
         });
-        let spent: Vec<_> = changes.spent.iter().filter_map(|key| Some((key, ledger.spent.get(key)?))).collect();
+        let spent: Vec<_> =
+            changes.spent.iter().filter_map(|key| Some((key, ledger.spent.get(key)?))).collect();
         execute_multi!(conn, self.spent, &spent, |query, row| {
             let ((broker, symbol, side), spent) = row;
             query
@@ -351,7 +371,10 @@ impl OrderRow<'_> {
     }
 }
 
-fn rows_of<'a>(ledger: &'a Ledger, ids: impl Iterator<Item = &'a OrderId>) -> Result<Vec<OrderRow<'a>>, sqlx::Error> {
+fn rows_of<'a>(
+    ledger: &'a Ledger,
+    ids: impl Iterator<Item = &'a OrderId>,
+) -> Result<Vec<OrderRow<'a>>, sqlx::Error> {
     let orders: &HashMap<OrderId, OrderRecord> = &ledger.orders;
     let json = |result: serde_json::Result<String>| result.map_err(|error| sqlx::Error::Encode(error.into()));
     ids.filter_map(|id| orders.get(id))

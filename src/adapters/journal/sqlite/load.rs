@@ -43,13 +43,21 @@ macro_rules! orders_where {
 }
 pub(super) use orders_where;
 
-pub(super) async fn load(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+pub(super) async fn load(
+    conn: &mut SqliteConnection,
+    keys: &Keys,
+    ledger: &mut Ledger,
+) -> Result<(), sqlx::Error> {
     load_orders(conn, keys, ledger).await?;
     load_requests(conn, keys, ledger).await?;
     load_instruments(conn, keys, ledger).await
 }
 
-async fn load_orders(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+async fn load_orders(
+    conn: &mut SqliteConnection,
+    keys: &Keys,
+    ledger: &mut Ledger,
+) -> Result<(), sqlx::Error> {
     let by_client_id = orders_where!("client_order_id IN (SELECT value FROM json_each(?))");
     let mut found = select(conn, by_client_id, &keys.client_ids).await?;
     let by_id = orders_where!("id IN (SELECT value FROM json_each(?))");
@@ -91,7 +99,11 @@ async fn load_trades(conn: &mut SqliteConnection, ledger: &mut Ledger) -> Result
     Ok(())
 }
 
-async fn load_requests(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+async fn load_requests(
+    conn: &mut SqliteConnection,
+    keys: &Keys,
+    ledger: &mut Ledger,
+) -> Result<(), sqlx::Error> {
     let wanted: Vec<(&str, u64, u64)> =
         keys.requests.iter().map(|key| (&*key.lane, key.entry.ms, key.entry.seq)).collect();
     let requests = "SELECT r.* FROM json_each(?) k JOIN requests r ON r.lane = k.value ->> 0 \
@@ -119,7 +131,11 @@ async fn load_requests(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Le
 }
 
 /// Everything that is kept by broker and symbol, for what the inputs name and for the orders they turned out to mean.
-async fn load_instruments(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+async fn load_instruments(
+    conn: &mut SqliteConnection,
+    keys: &Keys,
+    ledger: &mut Ledger,
+) -> Result<(), sqlx::Error> {
     let mut wanted: BTreeSet<(BrokerName, Symbol)> = keys.instruments.iter().cloned().collect();
     wanted.extend(ledger.orders.values().map(|r| (r.order.broker.clone(), r.order.spec.symbol.clone())));
     let wanted: Vec<(BrokerName, Symbol)> = wanted.into_iter().collect();
@@ -154,7 +170,11 @@ async fn load_instruments(conn: &mut SqliteConnection, keys: &Keys, ledger: &mut
     Ok(())
 }
 
-async fn load_rates(conn: &mut SqliteConnection, symbols: &[&str], ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+async fn load_rates(
+    conn: &mut SqliteConnection,
+    symbols: &[&str],
+    ledger: &mut Ledger,
+) -> Result<(), sqlx::Error> {
     let sql = "SELECT symbol, sum(orders) AS orders FROM risk_rate \
                WHERE symbol IN (SELECT value FROM json_each(?)) AND at_us > ? GROUP BY symbol";
     let since = ledger.now.micros() - SECOND_US;

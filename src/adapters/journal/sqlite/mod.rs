@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -99,16 +101,22 @@ async fn create_directory(path: &Path) -> Result<(), JournalError> {
 
 /// Settings that durability rests on are read back, not assumed.
 async fn assert_durable(conn: &mut SqliteConnection, url: &str) -> Result<(), JournalError> {
-    let synchronous: i64 =
-        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *conn).await.map_err(|e| unavailable(url, &e))?;
-    let mode: String =
-        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *conn).await.map_err(|e| unavailable(url, &e))?;
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(|e| unavailable(url, &e))?;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(|e| unavailable(url, &e))?;
     if synchronous >= 2 && mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
     Err(JournalError::Unavailable {
         what: url.to_owned(),
-        why: format!("journal_mode is {mode} and synchronous is {synchronous}; needed are wal and 2 (FULL): is the file on a network file system?"),
+        why: format!(
+            "journal_mode is {mode} and synchronous is {synchronous}; needed are wal and 2 (FULL): is the file on a network file system?"
+        ),
     })
 }
 
@@ -163,9 +171,15 @@ impl SqliteJournal {
         }
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Job) -> Result<T, JournalError> {
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Job,
+    ) -> Result<T, JournalError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || JournalError::Unavailable { what: self.name.clone(), why: "its writer has stopped".to_owned() };
+        let gone = || JournalError::Unavailable {
+            what: self.name.clone(),
+            why: "its writer has stopped".to_owned(),
+        };
         self.jobs.send(job(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -181,10 +195,7 @@ impl Journal for SqliteJournal {
         if published.is_empty() {
             return Ok(());
         }
-        self.jobs.send(Job::MarkPublished(published)).await.map_err(|_| JournalError::Unavailable {
-            what: self.name.clone(),
-            why: "its writer has stopped".to_owned(),
-        })
+        self.ask(|reply| Job::MarkPublished { published, reply }).await
     }
 
     async fn init_limits(&self, rows: &[LimitRow]) -> Result<bool, JournalError> {

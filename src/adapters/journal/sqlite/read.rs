@@ -12,9 +12,9 @@ use crate::domain::request::OrderRef;
 use crate::domain::risk::LimitRow;
 use crate::ports::journal::{History, JournalError, JournalReader, OrderFilter, TradeRow, Unpublished};
 
+use super::SqliteJournal;
 use super::load::{json_list, orders_where};
 use super::rows::{self, signed, unreadable};
-use super::SqliteJournal;
 
 fn events(text: &str) -> Result<Vec<OrderEvent>, sqlx::Error> {
     serde_json::from_str(text).map_err(|error| unreadable("events", error))
@@ -58,7 +58,11 @@ impl JournalReader for SqliteJournal {
 
     async fn events(&self, order: OrderId) -> Result<Vec<OrderEvent>, JournalError> {
         let sql = "SELECT events FROM order_commits WHERE order_id = ? ORDER BY first_version";
-        let found = sqlx::query(sql).bind(order.to_string()).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let found = sqlx::query(sql)
+            .bind(order.to_string())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| self.failed(&e))?;
         let mut all = Vec::new();
         for row in &found {
             all.extend(row.try_get("events").and_then(events).map_err(|e| self.failed(&e))?);
@@ -86,13 +90,21 @@ impl JournalReader for SqliteJournal {
                    UNION SELECT entry_ms, entry_seq FROM json_each(?1) k JOIN requests r ON r.lane = ?2 \
                    AND r.entry_ms = k.value ->> 0 AND r.entry_seq = k.value ->> 1";
         let list = json_list(&wanted).map_err(|e| self.failed(&e))?;
-        let found = sqlx::query(sql).bind(list).bind(lane).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
-        let read = |row| Ok(EntryId { ms: rows::unsigned(row, "entry_ms")?, seq: rows::unsigned(row, "entry_seq")? });
+        let found = sqlx::query(sql)
+            .bind(list)
+            .bind(lane)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| self.failed(&e))?;
+        let read = |row| {
+            Ok(EntryId { ms: rows::unsigned(row, "entry_ms")?, seq: rows::unsigned(row, "entry_seq")? })
+        };
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
     }
 
     async fn resting_symbols(&self) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
-        let sql = "SELECT DISTINCT broker, symbol FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled')";
+        let sql =
+            "SELECT DISTINCT broker, symbol FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled')";
         let found = sqlx::query(sql).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
         let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?));
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
@@ -113,7 +125,12 @@ impl JournalReader for SqliteJournal {
 }
 
 impl SqliteJournal {
-    async fn read_unpublished(&self, only: &[OrderId], before_us: i64, limit: u32) -> Result<Vec<Unpublished>, sqlx::Error> {
+    async fn read_unpublished(
+        &self,
+        only: &[OrderId],
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<Unpublished>, sqlx::Error> {
         let condition = if only.is_empty() {
             "c.at_us <= ?2"
         } else {
@@ -133,9 +150,11 @@ impl SqliteJournal {
         for row in &due {
             let oldest: i64 = row.try_get("oldest")?;
             let Some(order_id) = rows::order_id(row, "order_id")? else { continue };
-            let sql = "SELECT first_version, events FROM order_commits WHERE order_id = ? ORDER BY first_version";
+            let sql =
+                "SELECT first_version, events FROM order_commits WHERE order_id = ? ORDER BY first_version";
             let commits = sqlx::query(sql).bind(order_id.to_string()).fetch_all(&self.readers).await?;
-            let mut unpublished = Unpublished { order_id, commits: Vec::with_capacity(commits.len()), published: 0 };
+            let mut unpublished =
+                Unpublished { order_id, commits: Vec::with_capacity(commits.len()), published: 0 };
             for commit in &commits {
                 let first: i64 = commit.try_get("first_version")?;
                 unpublished.published += usize::from(first < oldest);
@@ -148,15 +167,19 @@ impl SqliteJournal {
 
     async fn read_history(&self, after: u64, limit: u32) -> Result<Vec<History>, sqlx::Error> {
         let sql = orders_where!("admission > ? ORDER BY admission LIMIT ?");
-        let found = sqlx::query(sql).bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let found =
+            sqlx::query(sql).bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
         let columns = sqlx::query("SELECT id, status, quantity, filled_quantity, average_fill_price, version FROM orders WHERE admission > ? ORDER BY admission LIMIT ?")
             .bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
         let mut histories = Vec::with_capacity(found.len());
         for (row, columns) in found.iter().zip(&columns) {
             let record: OrderRecord = rows::order(row)?;
             let id = record.order.spec.id.to_string();
-            let commits = sqlx::query("SELECT events FROM order_commits WHERE order_id = ? ORDER BY first_version")
-                .bind(&id).fetch_all(&self.readers).await?;
+            let commits =
+                sqlx::query("SELECT events FROM order_commits WHERE order_id = ? ORDER BY first_version")
+                    .bind(&id)
+                    .fetch_all(&self.readers)
+                    .await?;
             let mut all = Vec::new();
             for commit in &commits {
                 all.extend(events(commit.try_get("events")?)?);
@@ -177,7 +200,10 @@ impl SqliteJournal {
                     ("status", columns.try_get::<String, _>("status")?),
                     ("quantity", columns.try_get("quantity")?),
                     ("filled_quantity", columns.try_get("filled_quantity")?),
-                    ("average_fill_price", columns.try_get::<Option<String>, _>("average_fill_price")?.unwrap_or_default()),
+                    (
+                        "average_fill_price",
+                        columns.try_get::<Option<String>, _>("average_fill_price")?.unwrap_or_default(),
+                    ),
                     ("version", rows::unsigned(columns, "version")?.to_string()),
                 ],
                 order: record.order,

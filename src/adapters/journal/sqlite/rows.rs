@@ -22,7 +22,10 @@ pub(super) fn unreadable(column: &'static str, why: impl ToString) -> sqlx::Erro
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: why.to_string().into() }
 }
 
-pub(super) fn parse<T: FromStr<Err: ToString>>(row: &SqliteRow, column: &'static str) -> Result<T, sqlx::Error> {
+pub(super) fn parse<T: FromStr<Err: ToString>>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<T, sqlx::Error> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|error: T::Err| unreadable(column, format!("{text}: {}", error.to_string())))
 }
@@ -56,9 +59,6 @@ pub(super) fn order_id(row: &SqliteRow, column: &'static str) -> Result<Option<O
     text.map(|text| text.parse().map(OrderId).map_err(|error| unreadable(column, error))).transpose()
 }
 
-pub(super) const ORDER_COLUMNS: &str = "admission, lane, entry_ms, entry_seq, request_hash, content_hash, \
-     lease_owner, lease_epoch, lease_until_us, spec, state";
-
 pub(super) fn order(row: &SqliteRow) -> Result<OrderRecord, sqlx::Error> {
     let spec: OrderSpec =
         serde_json::from_str(row.try_get("spec")?).map_err(|error| unreadable("spec", error))?;
@@ -88,16 +88,18 @@ pub(super) fn request(row: &SqliteRow) -> Result<RequestRecord, sqlx::Error> {
         hash: hash(row, "hash")?,
         kind: RequestKind::from_text(kind).ok_or_else(|| unreadable("kind", kind))?,
         order_id: order_id(row, "order_id")?,
-        attempt_version: attempt.map(u64::try_from).transpose().map_err(|e| unreadable("attempt_version", e))?,
+        attempt_version: attempt
+            .map(u64::try_from)
+            .transpose()
+            .map_err(|e| unreadable("attempt_version", e))?,
         received_at: timestamp(row, "received_us")?,
     })
 }
 
 pub(super) fn outcome(row: &SqliteRow) -> Result<Outcome, sqlx::Error> {
     let status: Option<&str> = row.try_get("status")?;
-    let status = status
-        .map(|text| Status::from_text(text).ok_or_else(|| unreadable("status", text)))
-        .transpose()?;
+    let status =
+        status.map(|text| Status::from_text(text).ok_or_else(|| unreadable("status", text))).transpose()?;
     let code: Option<&str> = row.try_get("code")?;
     let result = match code {
         None => OutcomeResult::Completed(status.ok_or_else(|| unreadable("status", "missing"))?),
@@ -144,7 +146,11 @@ pub(super) fn limit_text(limit: Limit) -> String {
 
 fn limit(row: &SqliteRow, column: &'static str) -> Result<Limit, sqlx::Error> {
     let text: &str = row.try_get(column)?;
-    if text == UNLIMITED { Ok(Limit::Unlimited) } else { parse::<Amount>(row, column).map(|a| Limit::At(a.get())) }
+    if text == UNLIMITED {
+        Ok(Limit::Unlimited)
+    } else {
+        parse::<Amount>(row, column).map(|a| Limit::At(a.get()))
+    }
 }
 
 pub(super) fn limits(row: &SqliteRow) -> Result<LimitRow, sqlx::Error> {

@@ -30,7 +30,7 @@ pub(super) type Decided = Vec<Result<Decision, JournalError>>;
 
 pub(super) enum Job {
     Transact { inputs: Vec<Input>, reply: oneshot::Sender<Result<Decided, JournalError>> },
-    MarkPublished(Published),
+    MarkPublished { published: Published, reply: oneshot::Sender<Result<(), JournalError>> },
     InitLimits { rows: Vec<LimitRow>, reply: oneshot::Sender<Result<bool, JournalError>> },
     Probe { reply: oneshot::Sender<Result<(), JournalError>> },
 }
@@ -74,6 +74,7 @@ impl Writer {
 
     async fn take(&mut self, jobs: Vec<Job>) {
         let mut callers = Vec::new();
+        let mut marked = Vec::new();
         let mut inputs: Vec<Input> = Vec::new();
         for job in jobs {
             match job {
@@ -81,9 +82,10 @@ impl Writer {
                     callers.push((more.len(), reply));
                     inputs.extend(more);
                 }
-                Job::MarkPublished(marks) => {
-                    self.marks.orders.extend(marks.orders);
-                    self.marks.outcomes.extend(marks.outcomes);
+                Job::MarkPublished { published, reply } => {
+                    self.marks.orders.extend(published.orders);
+                    self.marks.outcomes.extend(published.outcomes);
+                    marked.push(reply);
                 }
                 // A caller that went away needs no answer.
                 Job::InitLimits { rows, reply } => drop(reply.send(self.init_limits(&rows).await)),
@@ -91,13 +93,20 @@ impl Writer {
             }
         }
         if inputs.is_empty() {
-            if let Err(error) = self.commit_marks().await {
-                tracing::warn!(%error, "published marks were not journaled; they will be tried again");
+            let result = self.commit_marks().await;
+            let failed = result.as_ref().err().map(ToString::to_string);
+            for reply in marked {
+                drop(reply.send(failed.clone().map_or(Ok(()), |why| Err(self.failed(why)))));
             }
             return;
         }
         let mut decided = Vec::with_capacity(inputs.len());
         let result = self.transact(&inputs, &mut decided).await;
+        for reply in marked {
+            let answer =
+                if self.marks.is_empty() { Ok(()) } else { Err(self.failed("not committed".to_owned())) };
+            drop(reply.send(answer));
+        }
         let mut decided = decided.into_iter();
         for (count, reply) in callers {
             let mine: Decided = decided.by_ref().take(count).collect();
@@ -202,7 +211,8 @@ impl Writer {
 
     async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, JournalError> {
         self.write(async |conn, statements, now| {
-            let known: i64 = sqlx::query_scalar("SELECT count(*) FROM risk_limits").fetch_one(&mut *conn).await?;
+            let known: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM risk_limits").fetch_one(&mut *conn).await?;
             if known > 0 {
                 return Ok(false);
             }
@@ -215,7 +225,10 @@ impl Writer {
     /// Takes the write lock and commits: what fails here fails for orders too.
     async fn probe(&mut self) -> Result<(), JournalError> {
         self.write(async |conn, _, _| {
-            sqlx::query("UPDATE risk_limits SET changed_us = changed_us WHERE 0").execute(conn).await.map(drop)
+            sqlx::query("UPDATE risk_limits SET changed_us = changed_us WHERE 0")
+                .execute(conn)
+                .await
+                .map(drop)
         })
         .await
     }
@@ -241,6 +254,10 @@ impl Writer {
         }
     }
 
+    fn failed(&self, why: String) -> JournalError {
+        JournalError::Unavailable { what: self.name.clone(), why }
+    }
+
     fn unavailable(&self, error: &sqlx::Error) -> JournalError {
         super::unavailable(&self.name, error)
     }
@@ -249,14 +266,16 @@ impl Writer {
 fn weight(job: &Job) -> usize {
     match job {
         Job::Transact { inputs, .. } => inputs.len(),
-        Job::MarkPublished(_) | Job::InitLimits { .. } | Job::Probe { .. } => 1,
+        Job::MarkPublished { .. } | Job::InitLimits { .. } | Job::Probe { .. } => 1,
     }
 }
 
 /// A constraint that an input violates is the input's fault; all else is the database's.
 fn classify(error: sqlx::Error) -> Failure {
     match &error {
-        sqlx::Error::Database(database) if database.is_unique_violation() || database.is_check_violation() => {
+        sqlx::Error::Database(database)
+            if database.is_unique_violation() || database.is_check_violation() =>
+        {
             Failure::Inputs(error.to_string())
         }
         sqlx::Error::Encode(_) => Failure::Inputs(error.to_string()),
@@ -265,7 +284,8 @@ fn classify(error: sqlx::Error) -> Failure {
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("deciding panicked: {}", text.unwrap_or("without a message"))
 }
 
@@ -278,7 +298,8 @@ async fn mark(conn: &mut SqliteConnection, marks: &Published) -> Result<(), sqlx
         sqlx::query(sql).bind(load::json_list(&orders)?).execute(&mut *conn).await?;
     }
     if !marks.outcomes.is_empty() {
-        let keys: Vec<_> = marks.outcomes.iter().map(|key| (&*key.lane, key.entry.ms, key.entry.seq)).collect();
+        let keys: Vec<_> =
+            marks.outcomes.iter().map(|key| (&*key.lane, key.entry.ms, key.entry.seq)).collect();
         let sql = "DELETE FROM outbox_outcomes WHERE seq IN (SELECT o.seq FROM json_each(?) k JOIN outcomes o \
                    ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2)";
         sqlx::query(sql).bind(load::json_list(&keys)?).execute(conn).await?;

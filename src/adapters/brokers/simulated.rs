@@ -1,0 +1,279 @@
+//! The simulated broker, embedded: one exchange for all workers. Its resting orders are the journal's
+//! open orders, its matching is `domain::venue`, and it answers inside the recording transaction.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::domain::amount::Price;
+use crate::domain::decide::{Decision, Effect, Execute, ExecuteCancel, Input, QuoteTick};
+use crate::domain::event::Terms;
+use crate::domain::ids::{BrokerName, OrderId, Symbol};
+use crate::domain::instrument::Instrument;
+use crate::domain::market::Market;
+use crate::domain::order::Order;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::request::{OrderRef, OutcomeResult};
+use crate::domain::venue::Venue;
+use crate::ports::broker::{
+    Account, AnswerError, Broker, BrokerError, BrokerOrder, BrokerPosition, BrokerUpdate, Due,
+    EmbeddedBroker, Outcome, Submission,
+};
+use crate::ports::journal::{Journal, JournalError, JournalReader, OrderFilter};
+use crate::ports::quotes::Quotes;
+
+/// Orders that `open_orders` returns at most.
+const MAX_OPEN: u32 = 10_000;
+
+type Instruments = (BrokerName, Symbol);
+
+pub struct SimulatedBroker {
+    name: BrokerName,
+    venue: Venue,
+    latency: Duration,
+    journal: Arc<dyn Journal>,
+    reader: Arc<dyn JournalReader>,
+    quotes: Arc<dyn Quotes>,
+    /// Instruments in which an order came to rest since the last look at the quotes.
+    rested: Mutex<HashSet<Instruments>>,
+    /// The market that the resting orders of an instrument last met.
+    met: Mutex<HashMap<Instruments, Market>>,
+}
+
+impl SimulatedBroker {
+    #[must_use]
+    pub fn new(
+        name: BrokerName,
+        venue: Venue,
+        latency: Duration,
+        journal: Arc<dyn Journal>,
+        reader: Arc<dyn JournalReader>,
+        quotes: Arc<dyn Quotes>,
+    ) -> Self {
+        let (rested, met) = (Mutex::default(), Mutex::default());
+        Self { name, venue, latency, journal, reader, quotes, rested, met }
+    }
+
+    fn error(&self, call: &'static str, why: impl ToString) -> BrokerError {
+        BrokerError { broker: self.name.clone(), call, why: why.to_string() }
+    }
+
+    async fn markets(&self, wanted: &[Instruments]) -> Result<HashMap<Instruments, Market>, AnswerError> {
+        let mut quotes = self.quotes.read(wanted).await?;
+        let market = |key: &Instruments| (key.clone(), self.venue.market(&key.1, quotes.remove(key)));
+        Ok(wanted.iter().map(market).collect())
+    }
+
+    /// Runs one instrument's resting orders against its market, page by page.
+    async fn meet(&self, key: &Instruments, market: &Market) -> Result<Vec<Decision>, AnswerError> {
+        let mut decisions = Vec::new();
+        let mut after = 0;
+        loop {
+            let tick =
+                QuoteTick { broker: key.0.clone(), symbol: key.1.clone(), market: market.clone(), after };
+            let decided = self.journal.transact(vec![Input::Quote(tick)]).await?;
+            let decision = decided.into_iter().next().transpose()?;
+            let next = decision.as_ref().map(|decision| decision.effect.clone());
+            decisions.extend(decision);
+            match next {
+                Some(Effect::NextPage { after: last }) => after = last,
+                _ => return Ok(decisions),
+            }
+        }
+    }
+
+    /// One journaled thing that is due, as its caller would see it from a real broker.
+    async fn one(&self, due: Due) -> Outcome {
+        tokio::time::sleep(self.latency).await;
+        let answered = match self.answer(vec![due]).await {
+            Ok(answered) => answered,
+            Err(error) => return Outcome::Unknown(error.to_string()),
+        };
+        match answered.into_iter().next() {
+            Some(Ok(decision)) => match decision.effect {
+                Effect::Finish { outcome, .. } => match outcome.result {
+                    OutcomeResult::Completed(_) => Outcome::Accepted(Vec::new()),
+                    OutcomeResult::Failed { refusal, .. } => Outcome::Rejected(refusal),
+                },
+                Effect::Execute { .. }
+                | Effect::ExecuteCancel { .. }
+                | Effect::Wait(_)
+                | Effect::NextPage { .. }
+                | Effect::Nothing => Outcome::Unknown("another worker decides about the order".to_owned()),
+            },
+            Some(Err(error)) => Outcome::Unknown(error.to_string()),
+            None => Outcome::Unknown("the journal gave no answer".to_owned()),
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What it guards is only a hint of what to look at: a panic elsewhere cannot have broken it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl EmbeddedBroker for SimulatedBroker {
+    fn latency(&self) -> Duration {
+        self.latency
+    }
+
+    async fn answer(&self, due: Vec<Due>) -> Result<Vec<Result<Decision, JournalError>>, AnswerError> {
+        let unread: HashSet<Instruments> = due
+            .iter()
+            .filter_map(|due| match due {
+                Due::Submit { order, market: None, .. } => {
+                    Some((order.broker.clone(), order.spec.symbol.clone()))
+                }
+                Due::Submit { .. } | Due::Cancel { .. } => None,
+            })
+            .collect();
+        let unread: Vec<Instruments> = unread.into_iter().collect();
+        let markets = if unread.is_empty() { HashMap::new() } else { self.markets(&unread).await? };
+        let inputs = due.into_iter().map(|due| match due {
+            Due::Submit { order, epoch, market } => {
+                let key = (order.broker.clone(), order.spec.symbol.clone());
+                let market = market.or_else(|| markets.get(&key).cloned()).unwrap_or(Market::Unknown);
+                Input::Execute(Execute {
+                    order_id: order.spec.id,
+                    broker: key.0,
+                    symbol: key.1,
+                    epoch,
+                    market,
+                })
+            }
+            Due::Cancel { order, key, hash } => {
+                Input::ExecuteCancel(ExecuteCancel { order_id: order.spec.id, key, hash })
+            }
+        });
+        Ok(self.journal.transact(inputs.collect()).await?)
+    }
+
+    fn rested(&self, broker: &BrokerName, symbol: &Symbol) {
+        locked(&self.rested).insert((broker.clone(), symbol.clone()));
+    }
+
+    async fn follow_quotes(&self) -> Result<Vec<Decision>, AnswerError> {
+        let resting = self.reader.resting_symbols().await?;
+        if resting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rested = std::mem::take(&mut *locked(&self.rested));
+        let result = self.follow(&resting, &rested).await;
+        if result.is_err() {
+            locked(&self.rested).extend(rested);
+        }
+        result
+    }
+}
+
+impl SimulatedBroker {
+    async fn follow(
+        &self,
+        resting: &[Instruments],
+        rested: &HashSet<Instruments>,
+    ) -> Result<Vec<Decision>, AnswerError> {
+        let mut decisions = Vec::new();
+        for (key, market) in self.markets(resting).await? {
+            let moved = locked(&self.met).get(&key) != Some(&market);
+            if moved || rested.contains(&key) {
+                decisions.extend(self.meet(&key, &market).await?);
+                locked(&self.met).insert(key, market);
+            }
+        }
+        Ok(decisions)
+    }
+}
+
+#[async_trait]
+impl Broker for SimulatedBroker {
+    fn name(&self) -> &BrokerName {
+        &self.name
+    }
+
+    async fn connect(&self) -> Result<(), BrokerError> {
+        self.ping().await
+    }
+
+    async fn disconnect(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    /// It is part of this process.
+    fn is_connected(&self) -> bool {
+        true
+    }
+
+    async fn ping(&self) -> Result<(), BrokerError> {
+        self.journal.probe().await.map_err(|error| self.error("ping", error))
+    }
+
+    async fn submit(&self, submission: Submission<'_>) -> Outcome {
+        let order = Arc::new((*submission.order.get()).clone());
+        self.one(Due::Submit { order, epoch: submission.epoch, market: None }).await
+    }
+
+    /// The embedded broker carries out cancels only as answers to a journaled request.
+    async fn cancel(&self, _order: &Order) -> Outcome {
+        Outcome::NotSent("a cancel at the embedded broker goes through `answer`, with its request".to_owned())
+    }
+
+    async fn replace(&self, order: &Order, _terms: &Terms) -> Outcome {
+        let reason = format!(
+            "replace of {}: the simulated broker of this version has no such thing",
+            order.spec.client_order_id
+        );
+        Outcome::Rejected(Refusal::new(Code::UnsupportedByBroker, reason))
+    }
+
+    async fn query(&self, order: &OrderId) -> Result<Option<BrokerOrder>, BrokerError> {
+        let found =
+            self.reader.order(&OrderRef::Order(*order)).await.map_err(|error| self.error("query", error))?;
+        Ok(found.as_ref().map(as_the_broker_has_it))
+    }
+
+    async fn open_orders(&self) -> Result<Vec<BrokerOrder>, BrokerError> {
+        let filter = OrderFilter { limit: MAX_OPEN, open: true, ..OrderFilter::default() };
+        let found = self.reader.orders(&filter).await.map_err(|error| self.error("open_orders", error))?;
+        Ok(found.iter().filter(|order| order.state.status.is_working()).map(as_the_broker_has_it).collect())
+    }
+
+    async fn account(&self) -> Result<Option<Account>, BrokerError> {
+        Ok(None)
+    }
+
+    async fn positions(&self) -> Result<Vec<BrokerPosition>, BrokerError> {
+        let found = self.reader.positions().await.map_err(|error| self.error("positions", error))?;
+        Ok(found
+            .into_iter()
+            .map(|(_, symbol, position)| BrokerPosition {
+                symbol,
+                quantity: position.quantity,
+                average_price: position.average_price().and_then(|price| Price::new(price).ok()),
+            })
+            .collect())
+    }
+
+    async fn instruments(&self) -> Result<Vec<(Symbol, Instrument)>, BrokerError> {
+        Ok(self.venue.instruments.iter().map(|(symbol, rules)| (symbol.clone(), rules.clone())).collect())
+    }
+
+    /// Nothing happens at it that is not journaled as it happens: see `follow_quotes`.
+    fn updates(&self) -> Option<mpsc::Receiver<BrokerUpdate>> {
+        None
+    }
+}
+
+fn as_the_broker_has_it(order: &Order) -> BrokerOrder {
+    BrokerOrder {
+        client_order_id: order.spec.client_order_id.clone(),
+        broker_order_id: order.state.broker_order_id.clone(),
+        symbol: order.spec.symbol.clone(),
+        status: order.state.status,
+        quantity: order.spec.quantity,
+        filled_quantity: order.state.filled_quantity,
+    }
+}

@@ -1,0 +1,4 @@
+//! What people and other programs can ask. It only reads.
+
+pub mod http;
+pub mod position;

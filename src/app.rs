@@ -1,0 +1,359 @@
+//! The composition root: the one place that names adapters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use crate::adapters::brokers::simulated::SimulatedBroker;
+use crate::adapters::clock::SystemClock;
+use crate::adapters::journal::sqlite::{SqliteJournal, SqliteSettings};
+use crate::adapters::redis::{Decode, Redis, RedisFault, RedisSettings};
+use crate::api::http::{self, HttpError, Sources};
+use crate::api::position::Marks;
+use crate::config::{self, Settings};
+use crate::domain::amount::{AmountError, Price, Quantity};
+use crate::domain::decide::Rules;
+use crate::domain::ids::{BrokerName, NameError, Symbol};
+use crate::domain::instrument::Instrument;
+use crate::domain::risk::{Limit, LimitRow};
+use crate::domain::venue::Venue;
+use crate::engine::{Engine, Forgettable};
+use crate::ports::clock::Clock;
+use crate::ports::journal::{Journal, JournalError, JournalObserver, JournalReader};
+use crate::runtime::health::Health;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::shutdown::Shutdown;
+use crate::wire;
+use crate::workers::{self, Context, Limits};
+
+/// Broker names that exist in mock mode even without a table of their own: the real brokers' own.
+const KNOWN_BROKERS: [&str; 5] = ["mock", "oanda", "binance_spot", "binance_futures", "mexc"];
+/// A component that has not said for this long that it is well is not.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// What keeps a command from doing its work; the exit code follows from it.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Config(#[from] config::ConfigErrors),
+    #[error(transparent)]
+    Redis(#[from] RedisFault),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("{0}: {1}")]
+    Io(&'static str, #[source] std::io::Error),
+    #[error("{0}")]
+    Unreachable(String),
+    /// Refused by validation or risk; told already.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl AppError {
+    /// Contract, section 3.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_)
+            | Self::Io(..)
+            | Self::Journal(JournalError::Input { .. } | JournalError::Corrupt { .. }) => 1,
+            Self::Usage(_) | Self::Config(_) => 2,
+            Self::Refused(_) => 3,
+            Self::Redis(_)
+            | Self::Journal(JournalError::Unavailable { .. })
+            | Self::Http(_)
+            | Self::Unreachable(_) => 4,
+        }
+    }
+}
+
+fn setting(key: &str, value: &str, why: impl std::fmt::Display) -> AppError {
+    AppError::Usage(format!("{key} = {value}: {why}"))
+}
+
+fn symbol(key: &str, text: &str) -> Result<Symbol, AppError> {
+    text.parse().map_err(|error: NameError| setting(key, text, error))
+}
+
+fn broker_name(key: &str, text: &str) -> Result<BrokerName, AppError> {
+    text.parse().map_err(|error: NameError| setting(key, text, error))
+}
+
+fn price(key: &str, value: rust_decimal::Decimal) -> Result<Price, AppError> {
+    Price::new(value).map_err(|error: AmountError| setting(key, &value.to_string(), error))
+}
+
+fn instrument(rules: &config::MockInstrument, key: &str) -> Result<Instrument, AppError> {
+    let quantity = |name: &str, value: Option<rust_decimal::Decimal>| {
+        let named = |value: rust_decimal::Decimal| {
+            Quantity::new(value).map_err(|error| setting(&format!("{key}.{name}"), &value.to_string(), error))
+        };
+        value.map(named).transpose()
+    };
+    let money = |name: &str, value: Option<rust_decimal::Decimal>| {
+        value.map(|value| price(&format!("{key}.{name}"), value)).transpose()
+    };
+    Ok(Instrument {
+        tick_size: money("tick_size", rules.tick_size)?,
+        step_size: quantity("step_size", rules.step_size)?,
+        min_quantity: quantity("min_quantity", rules.min_quantity)?,
+        max_quantity: quantity("max_quantity", rules.max_quantity)?,
+        min_notional: money("min_notional", rules.min_notional)?,
+    })
+}
+
+fn venue(settings: &config::MockSettings) -> Result<Venue, AppError> {
+    let prices = settings.prices.iter().map(|(name, value)| {
+        Ok((symbol("broker.mock.prices", name)?, price(&format!("broker.mock.prices.{name}"), *value)?))
+    });
+    let instruments = settings.instruments.iter().map(|(name, rules)| {
+        let key = format!("broker.mock.instruments.{name}");
+        Ok((symbol("broker.mock.instruments", name)?, instrument(rules, &key)?))
+    });
+    Ok(Venue {
+        seed: settings.seed,
+        failure_rate: settings.failure_rate,
+        slippage_pct: settings.slippage_pct,
+        commission_pct: settings.commission_pct,
+        prices: prices.collect::<Result<BTreeMap<_, _>, AppError>>()?,
+        instruments: instruments.collect::<Result<BTreeMap<_, _>, AppError>>()?,
+    })
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The rules that decisions go by, made of the configuration.
+pub fn rules(settings: &Settings) -> Result<Rules, AppError> {
+    let broker = &settings.broker;
+    let routes: Vec<(Vec<String>, BrokerName)> = broker
+        .routes
+        .iter()
+        .map(|route| Ok((route.symbols.clone(), broker_name("broker.route", &route.broker)?)))
+        .collect::<Result<_, AppError>>()?;
+    let default_broker = broker_name("broker.default", &broker.default)?;
+    let mut brokers: BTreeSet<BrokerName> = routes.iter().map(|(_, broker)| broker.clone()).collect();
+    brokers.insert(default_broker.clone());
+    for name in KNOWN_BROKERS {
+        brokers.insert(broker_name("broker", name)?);
+    }
+    let midnight = settings.risk.session_start.signed_duration_since(chrono::NaiveTime::MIN);
+    Ok(Rules {
+        default_broker,
+        routes,
+        brokers,
+        venue: venue(&broker.mock)?,
+        max_quote_age_us: micros(settings.risk.max_quote_age),
+        session_start_us: midnight.num_microseconds().unwrap_or(0),
+        max_request_age_us: settings.worker.max_request_age.map(micros),
+        lease_us: micros(settings.worker.claim_idle),
+    })
+}
+
+fn limit(limit: config::Limit) -> Limit {
+    match limit {
+        config::Limit::Unlimited => Limit::Unlimited,
+        config::Limit::At(value) => Limit::At(value),
+    }
+}
+
+fn limit_rows(settings: &Settings) -> Vec<LimitRow> {
+    let row = |row: &config::LimitRow| LimitRow {
+        symbol: row.symbol.as_str().into(),
+        max_order_quantity: limit(row.max_order_quantity),
+        max_order_notional: limit(row.max_order_notional),
+        max_position: limit(row.max_position),
+        max_daily_loss: limit(row.max_daily_loss),
+        price_collar_pct: limit(row.price_collar_pct),
+        max_orders_per_second: match row.max_orders_per_second {
+            config::Limit::Unlimited => Limit::Unlimited,
+            config::Limit::At(orders) => Limit::At(orders.into()),
+        },
+    };
+    settings.risk.limits.iter().map(row).collect()
+}
+
+fn sqlite(settings: &Settings) -> SqliteSettings {
+    SqliteSettings {
+        url: settings.database.url.expose_secret().to_owned(),
+        readers: settings.database.pool_size,
+    }
+}
+
+/// A name that no other start of a process has: host, process id and a random part.
+#[must_use]
+pub fn consumer_name(settings: &Settings, clock: &dyn Clock) -> String {
+    settings.worker.consumer.clone().unwrap_or_else(|| {
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let random = clock.uuid().simple().to_string();
+        format!("{host}-{}-{}", std::process::id(), &random[random.len() - 8..])
+    })
+}
+
+/// Connects to the configured Redis.
+pub async fn redis(settings: &Settings, consumer: String) -> Result<Redis, AppError> {
+    Ok(Redis::connect(RedisSettings {
+        url: settings.redis.url.clone(),
+        pool_size: settings.redis.pool_size,
+        prefix: settings.streams.prefix.clone(),
+        group: settings.streams.group.clone(),
+        consumer,
+        batch_size: settings.worker.batch_size.min(settings.worker.max_in_flight),
+        claim_idle: settings.worker.claim_idle,
+        event_history: settings.streams.event_history,
+        outcome_history: settings.streams.outcome_history,
+        state_ttl: settings.streams.state_ttl,
+        max_quote_age: settings.risk.max_quote_age,
+    })
+    .await?)
+}
+
+/// The journal as commands read it: nothing is written, no worker is needed.
+pub async fn reader(settings: &Settings) -> Result<Arc<dyn JournalReader>, AppError> {
+    Ok(Arc::new(SqliteJournal::open_reader(&sqlite(settings)).await?))
+}
+
+/// Brings the schema up to date; says how many migrations it has.
+pub async fn migrate(settings: &Settings) -> Result<usize, AppError> {
+    Ok(crate::adapters::journal::sqlite::migrate(settings.database.url.expose_secret()).await?)
+}
+
+/// A journal that also writes.
+pub async fn journal(settings: &Settings, metrics: &Metrics) -> Result<Arc<SqliteJournal>, AppError> {
+    let observer = Arc::new(Observer(metrics.clone()));
+    let rules = Arc::new(rules(settings)?);
+    let (journal, _writer) =
+        SqliteJournal::open(&sqlite(settings), rules, Arc::new(SystemClock), observer).await?;
+    Ok(Arc::new(journal))
+}
+
+struct Observer(Metrics);
+
+impl JournalObserver for Observer {
+    fn committed(&self, inputs: usize, took: Duration) {
+        self.0.journal_commit(took, u32::try_from(inputs).unwrap_or(u32::MAX));
+    }
+}
+
+fn decoder(settings: &Settings, clock: Arc<dyn Clock>) -> Decode {
+    let max_payload_bytes = settings.worker.max_payload_bytes;
+    Arc::new(move |entry| {
+        let context = wire::Context { key: entry.key, max_payload_bytes, order_id: clock.uuid() };
+        wire::decode_entry(entry.fields, &context).received(entry.key.clone(), entry.deliveries)
+    })
+}
+
+/// A worker under way.
+pub struct Worker {
+    running: workers::Running,
+    health: Health,
+    serving: Option<(std::net::SocketAddr, tokio::task::JoinHandle<()>)>,
+    stop_http: Shutdown,
+    pub metrics: Metrics,
+}
+
+impl Worker {
+    /// Connects to everything, loads the limits where there are none, starts all loops and the HTTP server.
+    pub async fn start(settings: &Settings, shutdown: &Shutdown, with_http: bool) -> Result<Self, AppError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = Metrics::new();
+        let rules = Arc::new(rules(settings)?);
+        let consumer = consumer_name(settings, &*clock);
+        let redis = redis(settings, consumer.clone()).await?;
+        let journal = journal(settings, &metrics).await?;
+        if journal.init_limits(&limit_rows(settings)).await? {
+            tracing::info!(
+                rows = settings.risk.limits.len(),
+                "risk limits loaded from the configuration: the journal had none"
+            );
+        }
+        let quotes = Arc::new(redis.quotes(clock.clone()));
+        let (inbox, control) = redis.inbox(decoder(settings, clock.clone()));
+        let broker = SimulatedBroker::new(
+            broker_name("broker", "mock")?,
+            rules.venue.clone(),
+            settings.broker.mock.latency,
+            journal.clone(),
+            journal.clone(),
+            quotes.clone(),
+        );
+        let engine = Arc::new(Engine {
+            rules: rules.clone(),
+            journal: journal.clone(),
+            reader: journal.clone(),
+            broker: Arc::new(broker),
+            publisher: Arc::new(redis.publisher()),
+            quotes: quotes.clone(),
+            control: Arc::new(control),
+            clock: clock.clone(),
+            worker: consumer.into(),
+            forgettable: Forgettable::default(),
+        });
+        let health = Health::new();
+        let context = Context {
+            engine,
+            metrics: metrics.clone(),
+            redis: health.component("redis", Some(STALE_AFTER)),
+            journal: health.component("journal", Some(STALE_AFTER)),
+            shutdown: shutdown.token(),
+            settings: Limits {
+                max_in_flight: settings.worker.max_in_flight,
+                command_wait: settings.worker.command_wait,
+                heartbeat: settings.worker.heartbeat(),
+                drain_timeout: settings.worker.drain_timeout,
+            },
+        };
+        let stop_http = Shutdown::new();
+        let serving = if with_http {
+            let sources = Sources {
+                journal: journal.clone(),
+                marks: Marks::new(Some(quotes), rules.venue.prices.clone()),
+                health: health.clone(),
+                metrics: metrics.clone(),
+                clock,
+                token: settings.http.token.clone(),
+                example: example(settings),
+            };
+            Some(http::serve(settings.http.listen, sources, stop_http.token()).await?)
+        } else {
+            None
+        };
+        let running = workers::start(context, Box::new(inbox));
+        Ok(Self { running, health, serving, stop_http, metrics })
+    }
+
+    #[must_use]
+    pub fn http_address(&self) -> Option<std::net::SocketAddr> {
+        self.serving.as_ref().map(|(address, _)| *address)
+    }
+
+    /// Serves until it is asked to stop, then drains. Says whether nothing was left behind.
+    pub async fn run(self, shutdown: &Shutdown) -> bool {
+        shutdown.token().cancelled().await;
+        self.health.drain("the worker was asked to stop");
+        let drained = self.running.drained().await;
+        self.stop_http.trigger("the worker has drained");
+        if let Some((_, serving)) = self.serving {
+            drop(serving.await);
+        }
+        drained
+    }
+}
+
+/// A command that adds an order, for the page that has none to show.
+fn example(settings: &Settings) -> String {
+    let symbol = settings.broker.mock.prices.keys().next().map_or("BTCUSDT", String::as_str);
+    format!(
+        "redis-cli XADD {}:pending '*' order '{{\"symbol\":\"{symbol}\",\"side\":\"Buy\",\"quantity\":\"1\",\"order_type\":\"Market\"}}'",
+        settings.streams.prefix
+    )
+}

@@ -1,0 +1,199 @@
+//! Rebuilds every projection from the events and compares it with what is stored.
+
+use std::collections::BTreeMap;
+
+use crate::domain::event::{EventKind, Fill};
+use crate::domain::ids::{BrokerName, Symbol};
+use crate::domain::order::Order;
+use crate::domain::order_type::Side;
+use crate::domain::position::Position;
+use crate::ports::journal::{History, JournalError, JournalReader, TradeRow};
+
+/// Orders read at a time.
+const PAGE: u32 = 500;
+/// Differences that are told one by one; more are counted.
+const MAX_TOLD: usize = 100;
+
+#[derive(Debug, Default)]
+pub struct Report {
+    pub orders: u64,
+    pub events: u64,
+    pub positions: u64,
+    pub differences: Vec<String>,
+    pub more_differences: u64,
+}
+
+impl Report {
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    fn differ(&mut self, what: String) {
+        if self.differences.len() < MAX_TOLD {
+            self.differences.push(what);
+        } else {
+            self.more_differences += 1;
+        }
+    }
+}
+
+type Key = (BrokerName, Symbol);
+
+#[derive(Default)]
+struct Rebuilt {
+    fills: Vec<(Side, Fill)>,
+    /// Its reservations, before the fills are booked.
+    reserved: Option<Position>,
+}
+
+/// Reads the whole journal, oldest order first. Meant for a journal at rest: what is written meanwhile
+/// may show as a difference.
+pub async fn replay(reader: &dyn JournalReader) -> Result<Report, JournalError> {
+    let mut report = Report::default();
+    let mut rebuilt: BTreeMap<Key, Rebuilt> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = reader.history(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.admission;
+        for history in &page {
+            compare_order(history, &mut rebuilt, &mut report);
+        }
+    }
+    let stored = reader.positions().await?;
+    compare_positions(rebuilt, stored, &mut report);
+    Ok(report)
+}
+
+fn compare_order(history: &History, rebuilt: &mut BTreeMap<Key, Rebuilt>, report: &mut Report) {
+    let id = history.order.spec.id;
+    report.orders += 1;
+    report.events += history.events.len() as u64;
+    let order = match Order::fold(&history.events) {
+        Ok(Some(order)) => order,
+        Ok(None) => return report.differ(format!("order {id}: it has no events")),
+        Err(error) => {
+            return report.differ(format!("order {id}: its events do not follow from each other: {error}"));
+        }
+    };
+    if order != history.order {
+        let (stored, folded) = (&history.order.state, &order.state);
+        report.differ(format!(
+            "order {id}: stored {} version {} filled {}, events say {} version {} filled {}",
+            stored.status,
+            stored.version,
+            stored.filled_quantity,
+            folded.status,
+            folded.version,
+            folded.filled_quantity
+        ));
+    }
+    for (column, stored) in &history.columns {
+        let expected = column_of(&order, column);
+        if *stored != expected {
+            report.differ(format!("order {id}: column {column} is {stored:?}, events say {expected:?}"));
+        }
+    }
+    let fills: Vec<&Fill> = history.events.iter().filter_map(fill_of).collect();
+    compare_trades(history, &fills, report);
+    let position = rebuilt.entry((order.broker.clone(), order.spec.symbol.clone())).or_default();
+    position.fills.extend(fills.into_iter().map(|fill| (order.spec.side, fill.clone())));
+    let reserved = position.reserved.get_or_insert(Position::FLAT);
+    if reserved
+        .reserve(order.spec.side, crate::domain::amount::Quantity::ZERO, order.reserved_quantity())
+        .is_none()
+    {
+        report.differ(format!("order {id}: the reservations of {} are too large to add", order.spec.symbol));
+    }
+}
+
+fn fill_of(event: &crate::domain::event::OrderEvent) -> Option<&Fill> {
+    match &event.kind {
+        EventKind::Fill(fill) => Some(fill),
+        EventKind::Created(_)
+        | EventKind::Validated
+        | EventKind::PendingSubmit(_)
+        | EventKind::Submitted(_)
+        | EventKind::Acknowledged(_)
+        | EventKind::CancelRequested(_)
+        | EventKind::CancelRefused(_)
+        | EventKind::ReplaceRequested(_)
+        | EventKind::ReplaceRefused(_)
+        | EventKind::Replaced(_)
+        | EventKind::Cancelled(_)
+        | EventKind::Rejected(_)
+        | EventKind::Expired(_) => None,
+    }
+}
+
+fn column_of(order: &Order, column: &str) -> String {
+    match column {
+        "status" => order.state.status.to_string(),
+        "quantity" => order.spec.quantity.to_string(),
+        "filled_quantity" => order.state.filled_quantity.to_string(),
+        "average_fill_price" => order.average_fill_price().map(|price| price.to_string()).unwrap_or_default(),
+        _ => order.state.version.to_string(),
+    }
+}
+
+fn compare_trades(history: &History, fills: &[&Fill], report: &mut Report) {
+    let id = history.order.spec.id;
+    let mut stored = history.trades.clone();
+    let mut expected: Vec<TradeRow> = fills
+        .iter()
+        .map(|fill| TradeRow {
+            trade_id: fill.trade_id.clone(),
+            quantity: fill.quantity,
+            price: fill.price,
+            position_sequence: fill.position_sequence,
+        })
+        .collect();
+    stored.sort_by_key(|trade| trade.position_sequence);
+    expected.sort_by_key(|trade| trade.position_sequence);
+    if stored != expected {
+        report.differ(format!(
+            "order {id}: {} trades are stored, events say {} others",
+            stored.len(),
+            expected.len()
+        ));
+    }
+}
+
+fn compare_positions(
+    rebuilt: BTreeMap<Key, Rebuilt>,
+    stored: Vec<(BrokerName, Symbol, Position)>,
+    report: &mut Report,
+) {
+    let mut stored: BTreeMap<Key, Position> =
+        stored.into_iter().map(|(broker, symbol, position)| ((broker, symbol), position)).collect();
+    for (key, mut parts) in rebuilt {
+        let (broker, symbol) = &key;
+        parts.fills.sort_by_key(|(_, fill)| fill.position_sequence);
+        let gap = parts.fills.iter().zip(1..).find(|((_, fill), n)| fill.position_sequence != *n);
+        if let Some(((_, fill), n)) = gap {
+            report.differ(format!(
+                "position {broker} {symbol}: fill {} is number {}, expected {n}",
+                fill.trade_id, fill.position_sequence
+            ));
+        }
+        let start = parts.reserved.unwrap_or(Position::FLAT);
+        let expected =
+            parts.fills.iter().try_fold(start, |position, (side, fill)| position.booked(*side, fill));
+        let found = stored.remove(&key).unwrap_or(Position::FLAT);
+        report.positions += 1;
+        match expected {
+            Some(expected) if expected == found => {}
+            Some(expected) => report
+                .differ(format!("position {broker} {symbol}: stored {found:?}, events say {expected:?}")),
+            None => report.differ(format!("position {broker} {symbol}: its fills are too large to add")),
+        }
+    }
+    for ((broker, symbol), position) in stored {
+        if position != Position::FLAT {
+            report.differ(format!(
+                "position {broker} {symbol}: stored {position:?}, events know nothing of it"
+            ));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The loops of a worker, one a file. Each goes on through every fault outside and tells health and log.
+
+mod broker_updates;
+mod heartbeat;
+mod observe;
+mod relay;
+mod requests;
+mod waiting;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::engine::{Engine, EngineError};
+use crate::ports::inbox::Inbox;
+use crate::runtime::health::Component;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::shutdown::Token;
+
+use observe::observe;
+
+/// What every loop works with.
+#[derive(Clone)]
+pub struct Context {
+    pub engine: Arc<Engine>,
+    pub metrics: Metrics,
+    pub redis: Component,
+    pub journal: Component,
+    pub shutdown: Token,
+    pub settings: Limits,
+}
+
+/// Bounds and times of a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests taken and not finished yet.
+    pub max_in_flight: usize,
+    /// How long a command waits for its order to appear.
+    pub command_wait: Duration,
+    pub heartbeat: Duration,
+    pub drain_timeout: Duration,
+}
+
+/// Pauses between attempts while something is away.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+impl Context {
+    /// Does `work` until it succeeds: what is away comes back, and nothing is given up meanwhile.
+    async fn persist<T, F: Future<Output = Result<T, EngineError>>>(
+        &self,
+        what: &str,
+        mut work: impl FnMut() -> F,
+    ) -> T {
+        let mut pause = PAUSES.0;
+        loop {
+            match work().await {
+                Ok(value) => return value,
+                Err(error) => self.blame(what, &error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Says which component an error is of.
+    fn blame(&self, what: &str, error: &EngineError) {
+        let component = match error {
+            EngineError::Journal(_) => &self.journal,
+            EngineError::Quotes(_) | EngineError::Publish(_) | EngineError::Inbox(_) => &self.redis,
+        };
+        component.not_ok(error.to_string());
+        tracing::warn!(%error, what, "trying again");
+    }
+}
+
+/// The loops of one worker under way.
+pub struct Running {
+    context: Context,
+    loops: JoinSet<()>,
+    requests: JoinHandle<()>,
+    in_flight: Arc<Semaphore>,
+}
+
+/// Starts all loops.
+pub fn start(context: Context, inbox: Box<dyn Inbox>) -> Running {
+    let in_flight = Arc::new(Semaphore::new(context.settings.max_in_flight));
+    let (waiting, waits) = mpsc::unbounded_channel();
+    let mut loops = JoinSet::new();
+    loops.spawn(heartbeat::run(context.clone()));
+    loops.spawn(broker_updates::run(context.clone()));
+    loops.spawn(relay::run(context.clone()));
+    loops.spawn(waiting::run(context.clone(), waiting.clone(), waits));
+    let requests = tokio::spawn(requests::run(context.clone(), inbox, in_flight.clone(), waiting));
+    Running { context, loops, requests, in_flight }
+}
+
+impl Running {
+    /// Waits until the worker was asked to stop, then lets what is in flight finish for as long as
+    /// `drain_timeout` allows. Says whether all of it did.
+    pub async fn drained(mut self) -> bool {
+        let settings = self.context.settings;
+        self.context.shutdown.cancelled().await;
+        let drain = async {
+            let control = self.context.engine.control.clone();
+            // The blocked read is released, not dropped: a dropped one strands what Redis just gave it.
+            while !self.requests.is_finished() {
+                if let Err(error) = control.release().await {
+                    tracing::warn!(%error, "the blocked read could not be released yet");
+                }
+                let _ = tokio::time::timeout(Duration::from_millis(100), &mut self.requests).await;
+            }
+            let all = u32::try_from(settings.max_in_flight).unwrap_or(u32::MAX);
+            drop(self.in_flight.acquire_many(all).await);
+            control.leave().await
+        };
+        let drained = match tokio::time::timeout(settings.drain_timeout, drain).await {
+            Ok(Ok(left)) => left,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the consumer's name stays in the group");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(
+                    drain_timeout_ms = u64::try_from(settings.drain_timeout.as_millis()).unwrap_or(u64::MAX),
+                    in_flight = settings.max_in_flight - self.in_flight.available_permits(),
+                    "drain timed out: what is in flight is left to other workers"
+                );
+                false
+            }
+        };
+        self.loops.shutdown().await;
+        drained
+    }
+}
