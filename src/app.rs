@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -227,20 +228,44 @@ pub async fn migrate(settings: &Settings) -> Result<usize, AppError> {
     Ok(crate::adapters::journal::sqlite::migrate(settings.database.url.expose_secret()).await?)
 }
 
+/// A durable commit that changes nothing, in the journal as it is configured.
+pub async fn probe_journal(settings: &Settings) -> Result<(), AppError> {
+    Ok(journal(settings, Commits::new(&Metrics::new())).await?.probe().await?)
+}
+
 /// A journal that also writes.
-pub async fn journal(settings: &Settings, metrics: &Metrics) -> Result<Arc<SqliteJournal>, AppError> {
-    let observer = Arc::new(Observer(metrics.clone()));
+async fn journal(settings: &Settings, observer: Arc<Commits>) -> Result<Arc<SqliteJournal>, AppError> {
     let rules = Arc::new(rules(settings)?);
     let (journal, _writer) =
         SqliteJournal::open(&sqlite(settings), rules, Arc::new(SystemClock), observer).await?;
     Ok(Arc::new(journal))
 }
 
-struct Observer(Metrics);
+/// Commits of this process, for the metrics and for `bench`.
+#[derive(Debug)]
+pub struct Commits {
+    metrics: Metrics,
+    commits: AtomicU64,
+    inputs: AtomicU64,
+}
 
-impl JournalObserver for Observer {
+impl Commits {
+    fn new(metrics: &Metrics) -> Arc<Self> {
+        Arc::new(Self { metrics: metrics.clone(), commits: AtomicU64::new(0), inputs: AtomicU64::new(0) })
+    }
+
+    /// Commits so far, and inputs in them.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.commits.load(Ordering::Relaxed), self.inputs.load(Ordering::Relaxed))
+    }
+}
+
+impl JournalObserver for Commits {
     fn committed(&self, inputs: usize, took: Duration) {
-        self.0.journal_commit(took, u32::try_from(inputs).unwrap_or(u32::MAX));
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.inputs.fetch_add(inputs as u64, Ordering::Relaxed);
+        self.metrics.journal_commit(took, u32::try_from(inputs).unwrap_or(u32::MAX));
     }
 }
 
@@ -259,6 +284,7 @@ pub struct Worker {
     serving: Option<(std::net::SocketAddr, tokio::task::JoinHandle<()>)>,
     stop_http: Shutdown,
     pub metrics: Metrics,
+    pub commits: Arc<Commits>,
 }
 
 impl Worker {
@@ -269,7 +295,8 @@ impl Worker {
         let rules = Arc::new(rules(settings)?);
         let consumer = consumer_name(settings, &*clock);
         let redis = redis(settings, consumer.clone()).await?;
-        let journal = journal(settings, &metrics).await?;
+        let commits = Commits::new(&metrics);
+        let journal = journal(settings, commits.clone()).await?;
         if journal.init_limits(&limit_rows(settings)).await? {
             tracing::info!(
                 rows = settings.risk.limits.len(),
@@ -328,7 +355,7 @@ impl Worker {
             None
         };
         let running = workers::start(context, Box::new(inbox));
-        Ok(Self { running, health, serving, stop_http, metrics })
+        Ok(Self { running, health, serving, stop_http, metrics, commits })
     }
 
     #[must_use]

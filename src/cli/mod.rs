@@ -1,5 +1,23 @@
 //! The command line: one command a file.
 
+mod bench;
+mod cancel;
+mod check;
+mod demo;
+mod fields;
+mod journal;
+mod link;
+mod migrate;
+mod order;
+mod order_flags;
+mod orders;
+mod outcome;
+mod positions;
+mod print;
+mod replay;
+mod request;
+mod submit;
+mod table;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -10,6 +28,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{self, LogFormat, Settings};
+use crate::ports::journal::JournalError;
 use crate::runtime::telemetry;
 
 /// Executes orders that arrive on a Redis stream: never lost, never twice.
@@ -38,14 +57,65 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show everything at work: a private Redis, a worker, moving prices, sample orders, a page
+    #[command(after_long_help = demo::EXAMPLES)]
+    Demo(demo::Demo),
     /// Serve: pull, execute, publish, until SIGTERM or SIGINT; drains, then exits 0
     Worker,
+    /// Add an order to the pending stream
+    #[command(after_long_help = submit::EXAMPLES)]
+    Submit(Box<submit::Submit>),
+    /// Ask for an order to be cancelled
+    #[command(after_long_help = cancel::EXAMPLES)]
+    Cancel(cancel::Cancel),
+    /// List orders, newest first
+    #[command(after_long_help = orders::EXAMPLES)]
+    Orders(orders::Orders),
+    /// Show one order and all that happened to it
+    #[command(after_long_help = order::EXAMPLES)]
+    Order(order::OneOrder),
+    /// List positions, with what they have earned
+    #[command(after_long_help = positions::EXAMPLES)]
+    Positions,
+    /// Bring the journal's schema up to date
+    #[command(after_long_help = migrate::EXAMPLES)]
+    Migrate,
+    /// Try the configuration and every dependency, each with its latency
+    #[command(after_long_help = check::EXAMPLES)]
+    Check,
+    /// Rebuild every projection from the events and compare
+    #[command(after_long_help = replay::EXAMPLES)]
+    Replay,
+    /// Measure throughput and latency of this installation, beside the floors of its Redis and its disk
+    Bench(bench::Bench),
 }
 
 /// What a command is given.
 struct Call {
     settings: Settings,
     json: bool,
+}
+
+/// How a command ended that has said all there is to say. Contract, section 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done,
+    Failed,
+    /// By validation or risk.
+    Refused,
+    /// A service is.
+    Unreachable,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(match ending {
+            Ending::Done => 0,
+            Ending::Failed => 1,
+            Ending::Refused => 3,
+            Ending::Unreachable => 4,
+        })
+    }
 }
 
 /// Parses the arguments and does what they ask for.
@@ -57,14 +127,20 @@ pub fn run() -> ExitCode {
         Err(error) => return fail(&AppError::Io("the runtime cannot be started", error)),
     };
     match runtime.block_on(execute(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ending) => ending.into(),
         Err(error) => fail(&error),
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a command goes to its user")]
 fn fail(error: &AppError) -> ExitCode {
-    eprintln!("order-execution: {}", with_causes(error));
+    let hint = match error {
+        AppError::Redis(_) => format!("; {}", link::HINT),
+        AppError::Journal(JournalError::Unavailable { why, .. }) if why.contains("no such table") => {
+            "; its schema is not this program's: `order-execution migrate` brings it up to date".to_owned()
+        }
+        _ => String::new(),
+    };
+    print::note(&format!("{}{hint}", with_causes(error)));
     ExitCode::from(error.exit_code())
 }
 
@@ -82,8 +158,11 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn execute(arguments: Arguments) -> Result<(), AppError> {
+async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
     let Arguments { common, command } = arguments;
+    if let Command::Demo(demo) = &command {
+        return demo::run(demo, common.json).await;
+    }
     let variables: BTreeMap<String, String> = config::process_environment();
     let environment = common
         .env
@@ -91,8 +170,18 @@ async fn execute(arguments: Arguments) -> Result<(), AppError> {
         .unwrap_or_else(|| config::DEFAULT_ENVIRONMENT.to_owned());
     let settings = config::load(&common.config, &environment, &variables)?;
     let call = Call { settings, json: common.json };
-    match command {
-        Command::Worker => worker::run(&call).await,
+    match &command {
+        Command::Demo(demo) => demo::run(demo, call.json).await,
+        Command::Worker => worker::run(&call).await.map(|()| Ending::Done),
+        Command::Submit(submit) => submit::run(&call, submit).await,
+        Command::Cancel(cancel) => cancel::run(&call, cancel).await,
+        Command::Orders(orders) => orders::run(&call, orders).await,
+        Command::Order(one) => order::run(&call, one).await,
+        Command::Positions => positions::run(&call).await,
+        Command::Migrate => migrate::run(&call).await,
+        Command::Check => check::run(&call).await,
+        Command::Replay => replay::run(&call).await,
+        Command::Bench(bench) => bench::run(&call, bench).await.map(|()| Ending::Done),
     }
 }
 

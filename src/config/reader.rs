@@ -107,7 +107,16 @@ impl<'a> Reader<'a> {
         for key in keys {
             // Not among the known keys: no error should recommend them.
             if let Some(node) = self.table.remove(*key) {
-                self.context.report(ConfigError::new(self.key(key), NOT_BUILT).at(&node.origin.place));
+                let refuse = |key: String, node: &Node| {
+                    self.context.report(ConfigError::new(key, NOT_BUILT).at(&node.origin.place));
+                };
+                match &node.kind {
+                    // Each key by its own name, so that one can be found.
+                    Kind::Table(table) if !table.is_empty() => {
+                        table.iter().for_each(|(inner, node)| refuse(format!("{}.{inner}", self.key(key)), node));
+                    }
+                    _ => refuse(self.key(key), &node),
+                }
             }
         }
     }

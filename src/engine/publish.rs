@@ -8,7 +8,7 @@ use crate::domain::event::OrderEvent;
 use crate::domain::ids::{EntryId, OrderId};
 use crate::domain::ledger::Commit;
 use crate::domain::order::Order;
-use crate::domain::request::{Outcome, Received};
+use crate::domain::request::{Outcome, Received, Request};
 use crate::domain::status::Status;
 use crate::ports::journal::{JournalError, Unpublished};
 use crate::ports::publisher::{
@@ -110,9 +110,11 @@ fn finish(ended: &Ended, json: &HashMap<OrderId, (u64, &str)>) -> Finish {
     let known = ended.order.as_ref().and_then(|order| {
         json.get(&order.spec.id).filter(|(version, _)| *version == order.state.version).map(|(_, text)| *text)
     });
-    let written = match (&ended.order, known) {
-        (Some(order), None) => Some(wire::order_json(order)),
-        (Some(_), Some(_)) | (None, _) => None,
+    let written = match (&ended.order, known, &ended.received.request) {
+        (Some(order), None, _) => Some(wire::order_json(order)),
+        // Refused before it became an order: what was asked for.
+        (None, _, Request::Submit(spec)) => Some(wire::spec_json(spec)),
+        (Some(_), Some(_), _) | (None, _, Request::Cancel(_) | Request::Refused(_)) => None,
     };
     let (completed, fields) = wire::outcome_fields(&ended.outcome, known.or(written.as_deref()));
     let after = ended.order.as_ref().map(|order| (order.spec.id, order.state.version));

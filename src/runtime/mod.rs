@@ -2,5 +2,6 @@
 
 pub mod health;
 pub mod metrics;
+pub mod private_redis;
 pub mod shutdown;
 pub mod telemetry;

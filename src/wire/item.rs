@@ -48,6 +48,11 @@ pub(super) fn shown(text: &str) -> String {
 
 /// Whether `key` is `name` (in `snake_case`) in any case, with its underscores or without any.
 pub(super) fn is_name(key: &str, name: &str) -> bool {
+    let initial = |text: &str| text.as_bytes().first().map(u8::to_ascii_lowercase);
+    // Most names are told apart by their first letter: every field of an order is compared with dozens.
+    if initial(key) != initial(name) {
+        return false;
+    }
     key.eq_ignore_ascii_case(name)
         || (key.len() < name.len()
             && !key.contains('_')

@@ -5,7 +5,13 @@ use rust_decimal::Decimal;
 
 #[tokio::test]
 async fn amounts_are_read_digit_by_digit_and_written_as_strings() {
-    let lab = Lab::new().await;
+    // A symbol each: together these digits are more than a position can hold.
+    let lab = Lab::with(|s| {
+        for n in 0..9 {
+            s.price(&format!("ONE{n}"), "1");
+        }
+    })
+    .await;
     let _worker = lab.worker().await;
     let cases = [
         // (as it stands in the JSON, exact)
@@ -22,7 +28,7 @@ async fn amounts_are_read_digit_by_digit_and_written_as_strings() {
     for (n, (written, exact)) in cases.into_iter().enumerate() {
         let id = format!("digits-{n}");
         let order = format!(
-            r#"{{"client_order_id":"{id}","symbol":"ONE","side":"Buy","quantity":{written},"order_type":"Market"}}"#
+            r#"{{"client_order_id":"{id}","symbol":"ONE{n}","side":"Buy","quantity":{written},"order_type":"Market"}}"#
         );
         let entry = lab.add(&[("order", order.as_bytes())]).await;
         let outcome = lab.outcome(&entry).await;
@@ -33,6 +39,16 @@ async fn amounts_are_read_digit_by_digit_and_written_as_strings() {
         }
         assert_decimal(&lab.state(&id).await.unwrap()["filled_quantity"], exact);
     }
+}
+
+#[tokio::test]
+async fn what_a_position_could_not_hold_exactly_is_refused_and_never_rounded() {
+    let lab = Lab::new().await;
+    let _worker = lab.worker().await;
+    lab.execute(&market("large", "ONE", "Buy", "9007199254740993")).await.is_completed("Filled");
+    let fine = market("fine", "ONE", "Buy", "0.0000000000000000000000000001");
+    lab.execute(&fine).await.is_failed("VALIDATION_FAILED").names(&["digits", "quantity"]);
+    assert_decimal(&lab.position("ONE").await["quantity"], "9007199254740993");
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{OriginalUri, State};
-use axum::http::Method;
+use axum::extract::State;
+use axum::http::{Method, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
@@ -126,7 +126,7 @@ async fn positions(State(shared): Shows) -> Result<Json<Vec<PositionRow>>, ApiEr
     Ok(Json(sources.marks.value(positions).await))
 }
 
-async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {
+async fn not_found(uri: Uri) -> ApiError {
     ApiError::not_found(format!(
         "nothing is at {}; there are /, /health, /health/live, /health/ready, /metrics, /api/orders, \
          /api/orders/<client_order_id or id>, /api/orders/<client_order_id or id>/events and /api/positions \
@@ -135,7 +135,7 @@ async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {
     ))
 }
 
-async fn only_get(method: Method, OriginalUri(uri): OriginalUri) -> ApiError {
+async fn only_get(method: Method, uri: Uri) -> ApiError {
     ApiError::method_not_allowed(format!(
         "{method} {}: only GET is answered; HTTP changes nothing here",
         uri.path()

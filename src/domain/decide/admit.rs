@@ -29,7 +29,7 @@ impl Rules {
         }
         let content = spec.content_hash().unwrap_or(received.hash);
         if let Some(id) = ledger.by_client_id.get(&spec.client_order_id).copied() {
-            return Ok(self.known(ledger, admit, id, content));
+            return Ok(self.known(ledger, admit, spec, id, content));
         }
         if let Err(refusal) = self.check(ledger, admit, spec) {
             return Ok(refuse_submit(ledger, received, spec, refusal));
@@ -42,6 +42,7 @@ impl Rules {
         &self,
         ledger: &mut Ledger,
         admit: &Admit,
+        spec: &OrderSpec,
         id: crate::domain::ids::OrderId,
         content: ContentHash,
     ) -> Decision {
@@ -57,8 +58,8 @@ impl Rules {
                     record.order.spec.client_order_id, record.order.state.created_at
                 ),
             );
-            let kind = RequestKind::Submit;
-            return refused(ledger, received, kind, None, Some(record.order.clone()), refusal);
+            // The order under that id is another one: this request's end tells nothing of it.
+            return refuse_submit(ledger, received, spec, refusal);
         }
         let order = record.order.clone();
         if record.request == received.key && record.request_hash == received.hash {
@@ -126,12 +127,29 @@ impl Rules {
         if let Some(rules) = self.venue.instruments.get(&spec.symbol) {
             rules.check(spec, price)?;
         }
-        match price {
-            Some(price) if amount::mul(spec.quantity.get(), price).is_none() => {
-                Err(instrument::too_many_digits(spec, price))
-            }
-            Some(_) | None => Ok(()),
+        if let Some(price) = price.filter(|price| amount::mul(spec.quantity.get(), *price).is_none()) {
+            return Err(instrument::too_many_digits(spec, price));
         }
+        self.check_sum(ledger, spec)
+    }
+
+    /// The position that it would lead to must be exact too.
+    fn check_sum(&self, ledger: &Ledger, spec: &OrderSpec) -> Result<(), Refusal> {
+        let position = ledger.position(&(self.route(spec.broker.as_ref(), &spec.symbol), spec.symbol.clone()));
+        let open = position.reserved(spec.side).add(spec.quantity);
+        let sum = open.and_then(|open| amount::add(position.quantity.get(), spec.side.signed(open.get())));
+        if sum.is_some() {
+            return Ok(());
+        }
+        let reason = format!(
+            "quantity {} on top of the position {} (open {} orders {}) has more than {} digits: use fewer decimals",
+            spec.quantity,
+            position.quantity,
+            spec.side,
+            position.reserved(spec.side),
+            amount::MAX_DIGITS
+        );
+        Err(Refusal::new(Code::ValidationFailed, reason))
     }
 
     fn check_age(&self, ledger: &Ledger, received: &Received) -> Result<(), Refusal> {

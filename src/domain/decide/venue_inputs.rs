@@ -5,6 +5,7 @@ use crate::domain::event::{EventKind, Submission};
 use crate::domain::ledger::{Answered, AttemptKind, AttemptRecord, Commit, Ledger};
 use crate::domain::order::{ApplyError, Order};
 use crate::domain::reconcile::reconcile;
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::report::Report;
 use crate::domain::request::RequestKind;
 use crate::domain::risk::RiskApproved;
@@ -32,10 +33,11 @@ impl Rules {
             let spent_key = (execute.broker.clone(), execute.symbol.clone(), record.order.spec.side);
             let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
             let reports = self.venue.on_submit(&approved, &execute.market, &mut spent, ledger.now);
-            let events = answer_events(&record.order, &reports);
-            commits.extend(ledger.append(execute.order_id, events)?);
-            spend(ledger, spent_key, spent);
-            let rejected = matches!(reports.first(), Some(Report::Rejected(_)));
+            let (commit, rejected) = record_reports(ledger, &record.order, &reports)?;
+            commits.extend(commit);
+            if !rejected {
+                spend(ledger, spent_key, spent);
+            }
             record_answer(ledger, &record.order, if rejected { "rejected" } else { "accepted" });
         }
         let Some(order) = commits.last().map(|commit: &Commit| commit.after.clone()).or_else(|| {
@@ -67,7 +69,11 @@ impl Rules {
             if let Some(report) = self.venue.on_quote(&order, &tick.market, &mut spent, ledger.now) {
                 let event =
                     reconcile(&order, &report, |trade| ledger.trades.contains(&(*id, trade.to_owned())));
-                commits.extend(ledger.append(*id, event.into_iter().collect())?);
+                match ledger.append(*id, event.into_iter().collect()) {
+                    // It stays open: a later quote may fill it with fewer digits.
+                    Err(ApplyError::Overflow { .. }) => continue,
+                    other => commits.extend(other?),
+                }
                 spend(ledger, spent_key, spent);
             }
         }
@@ -76,6 +82,27 @@ impl Rules {
             page.last().filter(|_| full).and_then(|id| ledger.order(id)).map(|record| record.admission);
         let effect = last.map_or(Effect::Nothing, |after| Effect::NextPage { after });
         Ok(Decision { effect, commits })
+    }
+}
+
+/// Journals the venue's answer. One whose sums could not be written down exactly is no answer that this
+/// venue gives: it rejects instead. Says whether it did.
+fn record_reports(
+    ledger: &mut Ledger,
+    order: &Order,
+    reports: &[Report],
+) -> Result<(Option<Commit>, bool), ApplyError> {
+    let rejected = matches!(reports.first(), Some(Report::Rejected(_)));
+    match ledger.append(order.spec.id, answer_events(order, reports)) {
+        Err(ApplyError::Overflow { .. }) => {
+            let reason = format!(
+                "the fill of {} {} cannot be added to the position exactly: use fewer decimals",
+                order.spec.quantity, order.spec.symbol
+            );
+            let refusal = Report::Rejected(Refusal::new(Code::BrokerRejected, reason));
+            Ok((ledger.append(order.spec.id, answer_events(order, &[refusal]))?, true))
+        }
+        other => Ok((other?, rejected)),
     }
 }
 

@@ -85,17 +85,17 @@ fn options(url: &str) -> Result<SqliteConnectOptions, JournalError> {
 async fn connect(url: &str) -> Result<SqliteConnection, JournalError> {
     let options = options(url)?.create_if_missing(true);
     if let Some(parent) = options.get_filename().parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create_directory(parent).await?;
+        create_directory(parent, url).await?;
     }
     let mut conn = options.connect().await.map_err(|error| unavailable(url, &error))?;
     assert_durable(&mut conn, url).await?;
     Ok(conn)
 }
 
-async fn create_directory(path: &Path) -> Result<(), JournalError> {
+async fn create_directory(path: &Path, url: &str) -> Result<(), JournalError> {
     tokio::fs::create_dir_all(path).await.map_err(|error| JournalError::Unavailable {
-        what: path.display().to_string(),
-        why: format!("the directory of database.url cannot be made: {error}"),
+        what: url.to_owned(),
+        why: format!("the folder {} cannot be made: {error}", path.display()),
     })
 }
 

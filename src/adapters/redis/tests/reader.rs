@@ -24,15 +24,22 @@ impl Lab {
     }
 }
 
-/// Reads until something comes.
+/// Reads until something comes, without an error on the way.
 async fn until_some(inbox: &mut RedisInbox) -> Vec<EntryId> {
-    loop {
-        if let Ok(batch) = inbox.next().await
-            && !batch.requests.is_empty()
-        {
-            return ids(&batch.requests);
+    let read = async {
+        loop {
+            let batch = inbox.next().await.unwrap();
+            if !batch.requests.is_empty() {
+                return ids(&batch.requests);
+            }
         }
-    }
+    };
+    within(read).await
+}
+
+/// A test that waits for what does not come fails.
+async fn within<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it came in time")
 }
 
 #[tokio::test]
@@ -65,8 +72,10 @@ async fn a_released_read_ends_at_once_and_strands_nothing() {
                 mine.extend(ids(&batch.requests));
             }
         });
-        // Some are released before they block.
-        if round % 10 != 0 {
+        // Some are released before they block, at any moment on the way there.
+        if round % 3 == 0 {
+            tokio::time::sleep(Duration::from_micros(u64::from(round) * 10)).await;
+        } else {
             lab.blocked().await;
         }
         let producer = async {
@@ -105,8 +114,10 @@ async fn a_released_inbox_reads_nothing_more() {
     let lab = Lab::new().await;
     let (mut inbox, control) = lab.inbox("a").await;
     control.release().await.unwrap();
-    let id = lab.add("1").await;
-    assert!(inbox.next().await.unwrap().requests.is_empty());
+    lab.make_group().await;
+    let _held = lab.held_by("a", "1").await;
+    let id = lab.add("2").await;
+    assert!(inbox.next().await.unwrap().requests.is_empty(), "neither new ones nor what it could take up");
     let (mut other, _control) = lab.inbox("b").await;
     assert_eq!(until_some(&mut other).await, [id]);
 }
@@ -128,7 +139,7 @@ async fn entries_whose_delivery_was_lost_are_found_after_the_connection_broke() 
     let (mut inbox, error) = read.await.unwrap();
     assert!(error.is_some());
     for id in lost {
-        let batch = inbox.next().await.unwrap();
+        let batch = within(inbox.next()).await.unwrap();
         assert_eq!((ids(&batch.requests), batch.reclaimed), (vec![id], true));
         assert_eq!(batch.requests[0].deliveries, 2);
     }
@@ -161,7 +172,7 @@ async fn connections_killed_while_entries_arrive_lose_none_and_repeat_none() {
         added.push(during);
         added.push(lab.add("after").await);
     }
-    let (mut given, errors) = reader.await.unwrap();
+    let (mut given, errors) = within(reader).await.unwrap();
     given.sort_unstable();
     added.sort_unstable();
     assert_eq!(given, added);

@@ -125,7 +125,12 @@ async fn several_workers_share_what_a_dead_one_left() {
         }
         (of_a, of_b)
     };
-    let (of_a, of_b) = tokio::select! { taken = take => taken, () = beat => unreachable!() };
+    let late = tokio::time::sleep(Duration::from_secs(20));
+    let (of_a, of_b) = tokio::select! {
+        taken = take => taken,
+        () = beat => unreachable!(),
+        () = late => panic!("not all were taken over"),
+    };
     assert!(of_a.len() > COUNT / 4 && of_b.len() > COUNT / 4, "{} {}", of_a.len(), of_b.len());
     let mut all = [of_a, of_b].concat();
     all.sort_unstable();

@@ -17,7 +17,7 @@ use crate::domain::request::OrderRef;
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::journal::{JournalError, JournalReader, OrderFilter, Unpublished};
+use crate::ports::journal::{History, JournalError, JournalReader, OrderFilter, Unpublished};
 use crate::runtime::health::Health;
 use crate::runtime::metrics::{Metrics, Stage};
 
@@ -294,7 +294,16 @@ impl JournalReader for FakeJournal {
         Ok(Vec::new())
     }
 
-    async fn unpublished(&self, _: &[OrderId], _: i64, _: u32) -> Result<Vec<Unpublished>, JournalError> {
+    async fn unpublished(
+        &self,
+        _: &[OrderId],
+        _: Timestamp,
+        _: u32,
+    ) -> Result<Vec<Unpublished>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn history(&self, _: u64, _: u32) -> Result<Vec<History>, JournalError> {
         Ok(Vec::new())
     }
 }

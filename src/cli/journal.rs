@@ -1,0 +1,31 @@
+//! The journal as commands read it: no worker, no Redis.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::app::{self, AppError};
+use crate::config::Settings;
+use crate::ports::journal::JournalReader;
+
+/// Opens the journal for reading.
+pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn JournalReader>, AppError> {
+    let path = path(settings)?;
+    if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
+        return Err(AppError::Unreachable(format!(
+            "there is no journal at {}: `order-execution migrate` or the first worker makes one, or say where it is: database.url or ORDER_EXECUTION__DATABASE__URL",
+            path.display()
+        )));
+    }
+    app::reader(settings).await
+}
+
+/// The journal's file.
+pub(super) fn path(settings: &Settings) -> Result<PathBuf, AppError> {
+    let options = SqliteConnectOptions::from_str(settings.database.url.expose_secret())
+        .map_err(|error| AppError::Usage(format!("database.url: {error}")))?;
+    Ok(options.get_filename().to_path_buf())
+}

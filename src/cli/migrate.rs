@@ -1,0 +1,24 @@
+//! `migrate`
+
+use serde_json::json;
+
+use crate::app::{self, AppError};
+
+use super::{Call, Ending, journal, print};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  order-execution migrate
+  order-execution --config /etc/order-execution --env production migrate
+
+A worker does the same when it starts; what is up to date is left alone.";
+
+pub(super) async fn run(call: &Call) -> Result<Ending, AppError> {
+    let path = journal::path(&call.settings)?;
+    let migrations = app::migrate(&call.settings).await?;
+    if call.json {
+        print::json(&json!({ "journal": path.display().to_string(), "schema_version": migrations }))?;
+    } else {
+        print::line(&format!("the journal at {} is at schema version {migrations}", path.display()));
+    }
+    Ok(Ending::Done)
+}

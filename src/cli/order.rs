@@ -1,0 +1,126 @@
+//! `order`
+
+use uuid::Uuid;
+
+use crate::app::AppError;
+use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::request::OrderRef;
+use crate::ports::journal::JournalReader;
+use crate::wire;
+
+use super::fields::Fields;
+use super::table::{Align, Table, cell};
+use super::{Call, Ending, journal, orders, print};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  order-execution order signal-42
+  order-execution order 019f6f3e-0000-7000-8000-000000000000 --json | jq .events
+
+Reads the journal alone: works without Redis and without a worker. Exit code 1: there is no such order.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OneOrder {
+    /// Its client order id, or its UUID
+    #[arg(value_name = "CLIENT_ORDER_ID|UUID")]
+    id: String,
+}
+
+pub(super) async fn run(call: &Call, one: &OneOrder) -> Result<Ending, AppError> {
+    let reader = journal::open(&call.settings).await?;
+    let Some(order) = find(&*reader, &one.id).await? else {
+        let (id, path) = (&one.id, journal::path(&call.settings)?);
+        return Err(AppError::Failed(format!(
+            "the journal at {} has no order with the client order id or UUID {id}",
+            path.display()
+        )));
+    };
+    let events = reader.events(order.spec.id).await?;
+    if call.json {
+        let mut document = Fields::parse(&wire::order_json(&order))
+            .map_err(|error| AppError::Failed(format!("order {}: {error}", order.spec.id)))?;
+        document.put_json("events", &wire::events_json(&events));
+        print::json(&document)?;
+    } else {
+        show(&order, &events);
+    }
+    Ok(Ending::Done)
+}
+
+/// A UUID may be a client order id, too: that comes first.
+async fn find(reader: &dyn JournalReader, id: &str) -> Result<Option<Order>, AppError> {
+    if let Ok(name) = id.parse()
+        && let Some(order) = reader.order(&OrderRef::Client(name)).await?
+    {
+        return Ok(Some(order));
+    }
+    match Uuid::parse_str(id) {
+        Ok(uuid) => Ok(reader.order(&OrderRef::Order(OrderId(uuid))).await?),
+        Err(_) => Ok(None),
+    }
+}
+
+fn show(order: &Order, events: &[OrderEvent]) {
+    let (spec, state) = (&order.spec, &order.state);
+    let average = order.average_fill_price().map_or_else(String::new, |price| format!(" at {price}"));
+    let pending = if state.pending_cancel { ", a cancel is under way" } else { "" };
+    print::line(&format!("{}  {}{pending}", spec.client_order_id, state.status));
+    let rows = [
+        ("order", format!("{} {} {} {}", spec.side, spec.quantity, spec.symbol, orders::kind(order))),
+        ("filled", format!("{}{average}, {} open", state.filled_quantity, order.remaining_quantity())),
+        ("commission", cell(state.commission.as_ref())),
+        ("reason", cell(state.refusal.as_ref())),
+        ("broker", order.broker.to_string()),
+        ("broker order id", cell(state.broker_order_id.as_ref())),
+        ("order id", spec.id.to_string()),
+        ("strategy id", cell(spec.strategy_id.as_ref())),
+        ("created", state.created_at.to_string()),
+        ("updated", state.updated_at.to_string()),
+    ];
+    for (name, value) in rows.iter().filter(|(_, value)| value != "-") {
+        print::line(&format!("  {name:<16} {value}"));
+    }
+    print::line("");
+    let mut history = Table::new(vec![
+        ("version", Align::Right),
+        ("time", Align::Left),
+        ("event", Align::Left),
+        ("", Align::Left),
+    ]);
+    for event in events {
+        history.row(vec![
+            event.version.to_string(),
+            event.timestamp.to_string(),
+            event.kind.name().to_owned(),
+            details(&event.kind),
+        ]);
+    }
+    history.print();
+}
+
+/// What an event tells beside its name.
+fn details(kind: &EventKind) -> String {
+    match kind {
+        EventKind::Created(_) | EventKind::Validated => String::new(),
+        EventKind::PendingSubmit(attempt) => format!("attempt {}", attempt.attempt),
+        EventKind::Submitted(submission) => submission.broker_order_id.clone().unwrap_or_default(),
+        EventKind::Acknowledged(ack) => ack.broker_order_id.clone(),
+        EventKind::Fill(fill) => format!("{} at {}, trade {}", fill.quantity, fill.price, fill.trade_id),
+        EventKind::CancelRequested(why)
+        | EventKind::CancelRefused(why)
+        | EventKind::ReplaceRefused(why)
+        | EventKind::Cancelled(why)
+        | EventKind::Expired(why) => why.reason.clone(),
+        EventKind::ReplaceRequested(terms) | EventKind::Replaced(terms) => {
+            let named = |name: &str, value: Option<String>| value.map(|value| format!("{name} {value}"));
+            let parts = [
+                named("quantity", terms.quantity.map(|q| q.to_string())),
+                named("price", terms.price.map(|p| p.to_string())),
+                named("stop price", terms.stop_price.map(|p| p.to_string())),
+            ];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
+        EventKind::Rejected(refusal) => refusal.to_string(),
+    }
+}
