@@ -247,17 +247,27 @@ pub struct Commits {
     metrics: Metrics,
     commits: AtomicU64,
     inputs: AtomicU64,
+    busy_us: AtomicU64,
 }
 
 impl Commits {
     fn new(metrics: &Metrics) -> Arc<Self> {
-        Arc::new(Self { metrics: metrics.clone(), commits: AtomicU64::new(0), inputs: AtomicU64::new(0) })
+        Arc::new(Self {
+            metrics: metrics.clone(),
+            commits: AtomicU64::new(0),
+            inputs: AtomicU64::new(0),
+            busy_us: AtomicU64::new(0),
+        })
     }
 
-    /// Commits so far, and inputs in them.
+    /// Commits so far, inputs in them, and the time that they took.
     #[must_use]
-    pub fn totals(&self) -> (u64, u64) {
-        (self.commits.load(Ordering::Relaxed), self.inputs.load(Ordering::Relaxed))
+    pub fn totals(&self) -> (u64, u64, Duration) {
+        (
+            self.commits.load(Ordering::Relaxed),
+            self.inputs.load(Ordering::Relaxed),
+            Duration::from_micros(self.busy_us.load(Ordering::Relaxed)),
+        )
     }
 }
 
@@ -265,6 +275,8 @@ impl JournalObserver for Commits {
     fn committed(&self, inputs: usize, took: Duration) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.inputs.fetch_add(inputs as u64, Ordering::Relaxed);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.busy_us.fetch_add(took_us, Ordering::Relaxed);
         self.metrics.journal_commit(took, u32::try_from(inputs).unwrap_or(u32::MAX));
     }
 }

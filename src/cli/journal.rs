@@ -27,5 +27,6 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn JournalReader>, 
 pub(super) fn path(settings: &Settings) -> Result<PathBuf, AppError> {
     let options = SqliteConnectOptions::from_str(settings.database.url.expose_secret())
         .map_err(|error| AppError::Usage(format!("database.url: {error}")))?;
-    Ok(options.get_filename().to_path_buf())
+    let path = options.get_filename();
+    Ok(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()))
 }

@@ -37,7 +37,10 @@ impl Link {
     }
 
     /// A connection for commands that block for at most `longest`.
-    pub(super) async fn connect_to_block(&self, longest: Duration) -> Result<MultiplexedConnection, AppError> {
+    pub(super) async fn connect_to_block(
+        &self,
+        longest: Duration,
+    ) -> Result<MultiplexedConnection, AppError> {
         self.open(longest.saturating_add(ANSWER_WITHIN)).await
     }
 

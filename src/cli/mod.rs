@@ -43,6 +43,7 @@ struct Arguments {
 
 /// What every command takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// Folder of the configuration files
     #[arg(long, global = true, default_value = config::DEFAULT_DIRECTORY, value_name = "DIR")]
@@ -63,7 +64,7 @@ enum Command {
     /// Serve: pull, execute, publish, until SIGTERM or SIGINT; drains, then exits 0
     Worker,
     /// Add an order to the pending stream
-    #[command(after_long_help = submit::EXAMPLES)]
+    #[command(after_long_help = submit::EXAMPLES, override_usage = submit::USAGE)]
     Submit(Box<submit::Submit>),
     /// Ask for an order to be cancelled
     #[command(after_long_help = cancel::EXAMPLES)]

@@ -148,17 +148,20 @@ impl OrderFlags {
             Kind::LimitIfTouched => ("LimitIfTouched", Some("limit_price"), Some("trigger_price"), false),
         };
         let mut fields = Fields::default();
-        let wanted =
-            [("--stop-price", stop, &self.stop_price), ("--price", price, &self.price), (
-                "--distance",
-                distance.then_some("distance"),
-                &self.distance,
-            )];
+        let wanted = [
+            ("--stop-price", stop, &self.stop_price),
+            ("--price", price, &self.price),
+            ("--distance", distance.then_some("distance"), &self.distance),
+        ];
         for (flag, field, given) in wanted {
             match (field, given) {
                 (Some(field), Some(value)) => fields.put(field, value),
-                (Some(_), None) => return Err(AppError::Usage(format!("an order of type {name} needs {flag}"))),
-                (None, Some(_)) => return Err(AppError::Usage(format!("an order of type {name} takes no {flag}"))),
+                (Some(_), None) => {
+                    return Err(AppError::Usage(format!("an order of type {name} needs {flag}")));
+                }
+                (None, Some(_)) => {
+                    return Err(AppError::Usage(format!("an order of type {name} takes no {flag}")));
+                }
                 (None, None) => {}
             }
         }

@@ -39,9 +39,10 @@ pub(super) struct Orders {
 }
 
 pub(super) async fn run(call: &Call, orders: &Orders) -> Result<Ending, AppError> {
-    let status = orders.status.as_deref().and_then(|name| {
-        Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(name))
-    });
+    let status = orders
+        .status
+        .as_deref()
+        .and_then(|name| Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(name)));
     let filter = OrderFilter {
         limit: orders.limit,
         symbol: orders.symbol.clone(),

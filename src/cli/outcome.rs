@@ -80,11 +80,18 @@ impl Outcome {
         let first = if self.completed {
             [status, order.as_str()].join("  ")
         } else {
-            let code = self.field("code").unwrap_or("failed");
-            format!("{status}  {code}: {}", self.field("error").unwrap_or("no reason was given"))
+            let (code, error) = (self.field("code").unwrap_or("?"), self.field("error").unwrap_or("?"));
+            match self.field("request") {
+                // The status is of the order, which stays as it is.
+                Some(command @ ("cancel" | "cancel_all" | "replace")) => {
+                    format!("{command} failed  {code}: {error}")
+                }
+                _ => format!("{status}  {code}: {error}"),
+            }
         };
         let name = |field: &str| self.field(field).map(|value| format!("{field} {value}"));
-        let names: Vec<String> = ["client_order_id", "order_id", "entry_id"].into_iter().filter_map(name).collect();
+        let names: Vec<String> =
+            ["client_order_id", "order_id", "entry_id"].into_iter().filter_map(name).collect();
         vec![first.trim_end().to_owned(), format!("  {}", names.join("  "))]
     }
 
@@ -123,7 +130,8 @@ mod tests {
     #[test]
     fn a_completed_one_shows_its_order_as_json_with_every_digit() {
         let order = r#"{"side":"Buy","quantity":"1.0","symbol":"X","filled_quantity":"0.50","average_fill_price":"9","metadata":{"n":0.10}}"#;
-        let seen = outcome(true, &[("order", order), ("status", "Filled"), ("entry_id", "1-0"), ("new", "x")]);
+        let seen =
+            outcome(true, &[("order", order), ("status", "Filled"), ("entry_id", "1-0"), ("new", "x")]);
         let expected = format!(
             r#"{{"outcome":"completed","entry_id":"1-0","status":"Filled","order":{order},"new":"x"}}"#
         );
@@ -135,7 +143,8 @@ mod tests {
     #[test]
     fn how_a_failed_one_ends_follows_from_its_code() {
         let ends = |code: &str| outcome(false, &[("status", "Rejected"), ("code", code)]).ending();
-        for code in ["INVALID_PAYLOAD", "VALIDATION_FAILED", "RISK_PRICE_COLLAR", "DUPLICATE_CLIENT_ORDER_ID"] {
+        for code in ["INVALID_PAYLOAD", "VALIDATION_FAILED", "RISK_PRICE_COLLAR", "DUPLICATE_CLIENT_ORDER_ID"]
+        {
             assert_eq!(ends(code), Ending::Refused, "{code}");
         }
         for code in NOT_REFUSED {

@@ -116,10 +116,7 @@ fn not_added(link: &Link, request: &Request, error: &RedisError) -> AppError {
         Some(id) => format!("; it is safe to send it again as {id}"),
         None => String::new(),
     };
-    AppError::Unreachable(format!(
-        "whether the request was added is not known: {}{again}",
-        link.why(error)
-    ))
+    AppError::Unreachable(format!("whether the request was added is not known: {}{again}", link.why(error)))
 }
 
 /// `None`: not within `patience`.
@@ -173,7 +170,8 @@ fn show_added(call: &Call, names: &Names, request: &Request, sent: &Sent) -> Res
     if call.json {
         return print::json(&added(request, sent));
     }
-    let of = request.client_order_id.as_ref().map_or_else(String::new, |id| format!(", client_order_id {id}"));
+    let of =
+        request.client_order_id.as_ref().map_or_else(String::new, |id| format!(", client_order_id {id}"));
     print::line(&format!("added to {} as entry {}{of}", names.pending, sent.entry));
     Ok(())
 }

@@ -15,6 +15,10 @@ use super::{Call, Ending};
 /// Longer orders are not read; no worker takes them either.
 const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
+pub(super) const USAGE: &str =
+    "order-execution submit --symbol <SYMBOL> --side <SIDE> --quantity <QUANTITY> --type <TYPE> [OPTIONS]
+       order-execution submit --json-order <JSON> [OPTIONS]
+       order-execution submit --file <FILE> [OPTIONS]";
 pub(super) const EXAMPLES: &str = "Examples:
   order-execution submit --symbol BTCUSDT --side buy --quantity 0.1 --type market --wait
   order-execution submit --symbol EUR_USD --side sell --quantity 1000 --type limit --price 1.0850 \\
@@ -51,7 +55,9 @@ pub(super) async fn run(call: &Call, submit: &Submit) -> Result<Ending, AppError
         (None, None) => None,
     };
     let order = match raw {
-        Some((place, text)) => named(&text, given, fresh_id).map_err(|why| AppError::Usage(format!("{place}: {why}")))?,
+        Some((place, text)) => {
+            named(&text, given, fresh_id).map_err(|why| AppError::Usage(format!("{place}: {why}")))?
+        }
         None => submit.order.to_fields(&given.map_or_else(fresh_id, str::to_owned))?,
     };
     let client_order_id = order.text("client_order_id");
@@ -68,7 +74,9 @@ fn fresh_id() -> String {
 fn named(text: &str, given: Option<&str>, fresh: fn() -> String) -> Result<Fields, String> {
     let order = Fields::parse(text).map_err(|error| format!("not the JSON of an order: {error}"))?;
     match (order.has("client_order_id"), given) {
-        (true, Some(_)) => Err("the order has a client_order_id, and --client-order-id gives another".to_owned()),
+        (true, Some(_)) => {
+            Err("the order has a client_order_id, and --client-order-id gives another".to_owned())
+        }
         (true, None) => Ok(order),
         (false, given) => {
             let mut order = order;

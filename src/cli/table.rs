@@ -28,13 +28,15 @@ impl Table {
     fn lines(&self) -> Vec<String> {
         let header: Vec<String> = self.columns.iter().map(|(name, _)| name.to_uppercase()).collect();
         let all = || std::iter::once(&header).chain(&self.rows);
-        let width = |n: usize| all().filter_map(|row| row.get(n)).map(|c| c.chars().count()).max().unwrap_or(0);
+        let width =
+            |n: usize| all().filter_map(|row| row.get(n)).map(|c| c.chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&self.columns).zip(&widths).map(|((cell, (_, align)), width)| match align {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
-            });
+            let cells =
+                row.iter().zip(&self.columns).zip(&widths).map(|((cell, (_, align)), width)| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         all().map(line).collect()

@@ -113,7 +113,9 @@ impl<'a> Reader<'a> {
                 match &node.kind {
                     // Each key by its own name, so that one can be found.
                     Kind::Table(table) if !table.is_empty() => {
-                        table.iter().for_each(|(inner, node)| refuse(format!("{}.{inner}", self.key(key)), node));
+                        table
+                            .iter()
+                            .for_each(|(inner, node)| refuse(format!("{}.{inner}", self.key(key)), node));
                     }
                     _ => refuse(self.key(key), &node),
                 }

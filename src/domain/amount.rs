@@ -222,7 +222,7 @@ impl Quantity {
     }
 
     #[must_use]
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn checked_add(self, other: Self) -> Option<Self> {
         add(self.0, other.0).map(Self)
     }
 
@@ -242,12 +242,12 @@ impl Amount {
     }
 
     #[must_use]
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn checked_add(self, other: Self) -> Option<Self> {
         add(self.0, other.0).map(Self)
     }
 
     #[must_use]
-    pub fn sub(self, other: Self) -> Option<Self> {
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
         sub(self.0, other.0).map(Self)
     }
 }

@@ -4,7 +4,7 @@
 //! is seen by anybody before that transaction is durable.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::amount::Amount;
 use super::event::{EventKind, OrderEvent};
@@ -42,7 +42,7 @@ pub struct RestingPage {
 /// An order as the journal keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrderRecord {
-    pub order: Order,
+    pub order: Arc<Order>,
     /// Counts orders in the sequence in which they were admitted; 0 until the journal gave it.
     pub admission: u64,
     /// The request that made it.
@@ -129,12 +129,23 @@ pub struct Commit {
     pub reason: Option<String>,
     /// The order after it.
     pub after: Arc<Order>,
+    /// The events as JSON: once for the journal and once for the stream.
+    json: OnceLock<Arc<str>>,
 }
 
 impl Commit {
     #[must_use]
     pub fn first_version(&self) -> u64 {
         self.events.first().map_or(0, |event| event.version)
+    }
+
+    /// The events as a JSON array.
+    pub fn events_json(&self) -> Result<Arc<str>, serde_json::Error> {
+        if let Some(json) = self.json.get() {
+            return Ok(json.clone());
+        }
+        let json: Arc<str> = serde_json::to_string(&self.events)?.into();
+        Ok(self.json.get_or_init(|| json).clone())
     }
 
     #[must_use]
@@ -169,7 +180,7 @@ pub struct Ledger {
 /// What is to be appended, in the order in which it was decided.
 #[derive(Debug, Default)]
 pub struct Changes {
-    pub commits: Vec<Commit>,
+    pub commits: Vec<Arc<Commit>>,
     pub new_orders: Vec<OrderId>,
     pub changed_orders: HashSet<OrderId>,
     pub requests: Vec<RequestRecord>,
@@ -251,8 +262,8 @@ impl Ledger {
     pub fn create(
         &mut self,
         kinds: Vec<EventKind>,
-        make: impl FnOnce(Order) -> OrderRecord,
-    ) -> Result<Commit, ApplyError> {
+        make: impl FnOnce(Arc<Order>) -> OrderRecord,
+    ) -> Result<Arc<Commit>, ApplyError> {
         let events = self.stamp(0, kinds);
         let mut order = None;
         let mut passed = Vec::with_capacity(events.len());
@@ -272,14 +283,15 @@ impl Ledger {
                 .ok_or_else(|| overflow(&order))?;
             self.set_position(key, position);
         }
-        let record = make(order);
-        let commit = Commit {
+        let record = make(Arc::new(order));
+        let commit = Arc::new(Commit {
             order_id: record.order.spec.id,
             reason: reason_of(&events),
             events,
             passed,
-            after: Arc::new(record.order.clone()),
-        };
+            after: record.order.clone(),
+            json: OnceLock::new(),
+        });
         let id = commit.order_id;
         self.by_client_id.insert(record.order.spec.client_order_id.clone(), id);
         self.orders.insert(id, record);
@@ -290,12 +302,12 @@ impl Ledger {
 
     /// Appends events to an order, with all that follows from them: position, reservation, trades.
     /// Wholly or not at all. `None` where there was nothing to append.
-    pub fn append(&mut self, id: OrderId, kinds: Vec<EventKind>) -> Result<Option<Commit>, ApplyError> {
+    pub fn append(&mut self, id: OrderId, kinds: Vec<EventKind>) -> Result<Option<Arc<Commit>>, ApplyError> {
         let Some(record) = self.orders.get(&id) else { return Ok(None) };
         if kinds.is_empty() {
             return Ok(None);
         }
-        let mut order = record.order.clone();
+        let mut order = (*record.order).clone();
         let key = (order.broker.clone(), order.spec.symbol.clone());
         let mut position = self.position(&key);
         let before = (position.clone(), order.reserved_quantity());
@@ -330,13 +342,15 @@ impl Ledger {
         self.trades.extend(trades.iter().map(|trade| (id, trade.fill.trade_id.clone())));
         self.changes.trades.extend(trades);
         self.changes.changed_orders.insert(id);
-        let commit = Commit {
+        let order = Arc::new(order);
+        let commit = Arc::new(Commit {
             order_id: id,
             reason: reason_of(&events),
             events,
             passed,
-            after: Arc::new(order.clone()),
-        };
+            after: order.clone(),
+            json: OnceLock::new(),
+        });
         if let Some(record) = self.orders.get_mut(&id) {
             record.order = order;
         }

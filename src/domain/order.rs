@@ -70,15 +70,6 @@ impl OrderSpec {
     }
 }
 
-/// An event's place in an order's history, as the order's JSON lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventMark {
-    pub version: u64,
-    #[serde(rename = "type")]
-    pub name: Cow<'static, str>,
-    pub timestamp: Timestamp,
-}
-
 /// The newest events that an order's JSON lists; all of them are in the journal.
 pub const LISTED_EVENTS: usize = 16;
 
@@ -104,7 +95,8 @@ pub struct OrderState {
     pub refusal: Option<Refusal>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    pub events: Vec<EventMark>,
+    /// Names of the newest events, the last of them that of `version`.
+    pub events: Vec<Cow<'static, str>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -261,11 +253,7 @@ impl Order {
         if self.state.events.len() == LISTED_EVENTS {
             self.state.events.remove(0);
         }
-        self.state.events.push(EventMark {
-            version: event.version,
-            name: Cow::Borrowed(event.kind.name()),
-            timestamp: event.timestamp,
-        });
+        self.state.events.push(Cow::Borrowed(event.kind.name()));
     }
 
     fn booked(&self, fill: &Fill) -> Option<Booked> {
@@ -274,15 +262,15 @@ impl Order {
         let mut commission = self.state.commission;
         if let Some(paid) = &fill.commission {
             let sum = commissions.entry(paid.asset.clone()).or_insert(Amount::ZERO);
-            *sum = sum.add(paid.amount)?;
+            *sum = sum.checked_add(paid.amount)?;
             commission = match (commission, paid.quote_value) {
-                (Some(sum), Some(value)) => Some(sum.add(value)?),
+                (Some(sum), Some(value)) => Some(sum.checked_add(value)?),
                 _ => None,
             };
         }
         Some(Booked {
-            filled_quantity: self.state.filled_quantity.add(fill.quantity)?,
-            filled_notional: self.state.filled_notional.add(Amount::of(notional))?,
+            filled_quantity: self.state.filled_quantity.checked_add(fill.quantity)?,
+            filled_notional: self.state.filled_notional.checked_add(Amount::of(notional))?,
             commissions,
             commission,
         })

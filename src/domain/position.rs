@@ -71,7 +71,7 @@ impl Position {
             quantity: Amount::of(amount::add(held, traded)?),
             cost: Amount::of(amount::add(amount::sub(self.cost.get(), closed_cost)?, opened_cost)?),
             realized_pnl: Amount::of(amount::add(self.realized_pnl.get(), realized)?),
-            commission: self.commission.add(paid)?,
+            commission: self.commission.checked_add(paid)?,
             sequence: self.sequence + 1,
             ..self.clone()
         })
@@ -96,7 +96,7 @@ impl Position {
     #[must_use]
     pub fn equity(&self, mark: Decimal) -> Option<Amount> {
         let result = amount::add(self.realized_pnl.get(), self.unrealized_pnl(mark)?)?;
-        Amount::of(result).sub(self.commission)
+        Amount::of(result).checked_sub(self.commission)
     }
 
     #[must_use]
@@ -113,7 +113,7 @@ impl Position {
             Side::Buy => &mut self.reserved_buy,
             Side::Sell => &mut self.reserved_sell,
         };
-        *reserved = reserved.saturating_sub(before).add(after)?;
+        *reserved = reserved.saturating_sub(before).checked_add(after)?;
         Some(())
     }
 }

@@ -247,7 +247,7 @@ fn daily_loss(
     if reduces(order, view.position) {
         return Ok(());
     }
-    let result = view.position.equity(reference).and_then(|now| now.sub(view.session_base));
+    let result = view.position.equity(reference).and_then(|now| now.checked_sub(view.session_base));
     match result {
         Some(result) if result.get() >= -limit => Ok(()),
         other => {
@@ -267,5 +267,5 @@ fn reduces(order: &OrderSpec, position: &Position) -> bool {
         Side::Buy => -position.quantity.get(),
         Side::Sell => position.quantity.get(),
     };
-    order.quantity.add(position.reserved(order.side)).is_some_and(|traded| traded.get() <= held)
+    order.quantity.checked_add(position.reserved(order.side)).is_some_and(|traded| traded.get() <= held)
 }

@@ -223,7 +223,7 @@ fn unmet(order: &Order, market: &Market) -> String {
 
 fn spend(market: &Market, spent: &mut Spent, quantity: Quantity) {
     let before = if spent.quote_at == market.timestamp() { spent.quantity } else { Quantity::ZERO };
-    *spent = Spent { quote_at: market.timestamp(), quantity: before.add(quantity).unwrap_or(before) };
+    *spent = Spent { quote_at: market.timestamp(), quantity: before.checked_add(quantity).unwrap_or(before) };
 }
 
 /// The currency that a symbol is priced in, as far as its name tells; else `quote`.

@@ -66,6 +66,10 @@ pub struct Engine {
     pub forgettable: Forgettable,
 }
 
+/// What the symbols of some requests are worth now.
+#[derive(Debug)]
+pub struct Prices(Markets);
+
 /// A request that waits: for its order to be decided, or to appear.
 #[derive(Debug, Clone)]
 pub struct Waiting {
@@ -97,15 +101,21 @@ impl Admitted {
 }
 
 impl Engine {
+    /// Reads the prices that requests are to be judged by, just before they are admitted.
+    pub async fn prepare(&self, requests: &[Arc<Received>]) -> Result<Prices, EngineError> {
+        Ok(Prices(self.markets(requests).await?))
+    }
+
     /// Admits requests in their order, in one transaction. `no_older_entries`: see `Admit`.
     pub async fn admit(
         &self,
         requests: &[Arc<Received>],
+        prices: &Prices,
         no_older_entries: bool,
     ) -> Result<Admitted, EngineError> {
-        let markets = self.markets(requests).await?;
+        let markets = &prices.0;
         let inputs =
-            requests.iter().map(|received| self.admission(received, &markets, no_older_entries)).collect();
+            requests.iter().map(|received| self.admission(received, markets, no_older_entries)).collect();
         let decided = self.journal.transact(inputs).await?;
         let mut admitted = Admitted::default();
         for (received, decision) in requests.iter().zip(decided) {
@@ -116,7 +126,7 @@ impl Engine {
             };
             admitted.take(received, decision);
         }
-        admitted.reuse_markets(&markets);
+        admitted.reuse_markets(markets);
         Ok(admitted)
     }
 

@@ -24,12 +24,12 @@ const MAX_ROUNDS: usize = 4;
 /// What is to be published, collected over one or several decisions.
 #[derive(Debug, Default)]
 pub struct Batch {
-    commits: Vec<Commit>,
+    commits: Vec<Arc<Commit>>,
     ended: Vec<Ended>,
 }
 
 impl Batch {
-    pub(super) fn take_commits(&mut self, commits: Vec<Commit>) {
+    pub(super) fn take_commits(&mut self, commits: Vec<Arc<Commit>>) {
         self.commits.extend(commits);
     }
 
@@ -43,7 +43,7 @@ impl Batch {
     }
 
     #[must_use]
-    pub fn commits(&self) -> &[Commit] {
+    pub fn commits(&self) -> &[Arc<Commit>] {
         &self.commits
     }
 
@@ -74,14 +74,16 @@ impl Batch {
                     order_id: commit.order_id,
                     client_order_id: commit.after.spec.client_order_id.clone(),
                     commits: Vec::with_capacity(2),
-                    state: String::new(),
+                    state: Arc::default(),
                     terminal: false,
                     oldest_unpublished: commit.first_version() == 1,
                 });
                 by_order.len() - 1
             });
             if let Some(update) = by_order.get_mut(place) {
+                let json = commit.events_json().unwrap_or_else(|_| wire::events_json(&commit.events).into());
                 update.commits.push(notice(
+                    json,
                     &commit.events,
                     &commit.passed,
                     commit.reason.as_deref(),
@@ -94,41 +96,49 @@ impl Batch {
         for update in &mut by_order {
             update.commits.sort_by_key(|commit| commit.first_version);
             if let Some(order) = states.get(&update.order_id) {
-                update.state = wire::order_json(order);
+                update.state = wire::order_json(order).into();
             }
         }
-        let json: HashMap<OrderId, (u64, &str)> = by_order
+        let json: HashMap<OrderId, (u64, Arc<str>)> = by_order
             .iter()
-            .filter_map(|u| Some((u.order_id, (states.get(&u.order_id)?.state.version, u.state.as_str()))))
+            .filter_map(|u| Some((u.order_id, (states.get(&u.order_id)?.state.version, u.state.clone()))))
             .collect();
         let finishes = self.ended.iter().map(|ended| finish(ended, &json)).collect();
         Publication { finishes, orders: by_order, forget: Vec::new() }
     }
 }
 
-fn finish(ended: &Ended, json: &HashMap<OrderId, (u64, &str)>) -> Finish {
+fn finish(ended: &Ended, json: &HashMap<OrderId, (u64, Arc<str>)>) -> Finish {
     let known = ended.order.as_ref().and_then(|order| {
-        json.get(&order.spec.id).filter(|(version, _)| *version == order.state.version).map(|(_, text)| *text)
+        json.get(&order.spec.id)
+            .filter(|(version, _)| *version == order.state.version)
+            .map(|(_, text)| text.clone())
     });
-    let written = match (&ended.order, known, &ended.received.request) {
-        (Some(order), None, _) => Some(wire::order_json(order)),
+    let written: Option<Arc<str>> = match (&ended.order, &known, &ended.received.request) {
+        (Some(order), None, _) => Some(wire::order_json(order).into()),
         // Refused before it became an order: what was asked for.
-        (None, _, Request::Submit(spec)) => Some(wire::spec_json(spec)),
+        (None, _, Request::Submit(spec)) => Some(wire::spec_json(spec).into()),
         (Some(_), Some(_), _) | (None, _, Request::Cancel(_) | Request::Refused(_)) => None,
     };
-    let (completed, fields) = wire::outcome_fields(&ended.outcome, known.or(written.as_deref()));
+    let (completed, fields) = wire::outcome_fields(&ended.outcome, None);
     let after = ended.order.as_ref().map(|order| (order.spec.id, order.state.version));
-    Finish { entry: ended.outcome.key.entry, completed, fields, after }
+    Finish { entry: ended.outcome.key.entry, completed, fields, order: known.or(written), after }
 }
 
-fn notice(events: &[OrderEvent], passed: &[Status], reason: Option<&str>, after: &Order) -> CommitNotice {
+fn notice(
+    json: Arc<str>,
+    events: &[OrderEvent],
+    passed: &[Status],
+    reason: Option<&str>,
+    after: &Order,
+) -> CommitNotice {
     let first_version = events.first().map_or(0, |event| event.version);
     let timestamp = events.last().map_or(after.state.updated_at, |event| event.timestamp);
     CommitNotice {
         first_version,
         version: events.last().map_or(0, |event| event.version),
         status: after.state.status.as_str(),
-        events: wire::events_json(events).into(),
+        events: json,
         message: wire::status_message(after, passed, first_version, reason, timestamp),
     }
 }
@@ -289,7 +299,7 @@ fn update_of(unpublished: &Unpublished) -> Result<OrderUpdate, JournalError> {
         }
         if let Some(order) = order.as_ref().filter(|_| place >= unpublished.published) {
             let reason = crate::domain::ledger::reason_of(events);
-            notices.push(notice(events, &passed, reason.as_deref(), order));
+            notices.push(notice(wire::events_json(events).into(), events, &passed, reason.as_deref(), order));
         }
     }
     let order = order.ok_or_else(|| corrupt("no events".to_owned()))?;
@@ -297,7 +307,7 @@ fn update_of(unpublished: &Unpublished) -> Result<OrderUpdate, JournalError> {
         order_id: unpublished.order_id,
         client_order_id: order.spec.client_order_id.clone(),
         commits: notices,
-        state: wire::order_json(&order),
+        state: wire::order_json(&order).into(),
         terminal: order.state.status.is_terminal(),
         oldest_unpublished: true,
     })

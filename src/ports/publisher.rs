@@ -26,7 +26,7 @@ pub struct OrderUpdate {
     pub client_order_id: ClientOrderId,
     pub commits: Vec<CommitNotice>,
     /// The order's JSON as of the last of `commits`.
-    pub state: String,
+    pub state: Arc<str>,
     pub terminal: bool,
     /// The first of `commits` is the oldest that the journal has not marked as published, so it may go
     /// out even where Redis no longer knows what was published last.
@@ -39,8 +39,10 @@ pub struct Finish {
     pub entry: EntryId,
     /// `true`: to `completed`, else to `failed`.
     pub completed: bool,
-    /// Field, value.
+    /// Field, value; without the order.
     pub fields: Vec<(&'static str, Vec<u8>)>,
+    /// The field `order`. Where it is the very state of an order of the same publication, it travels once.
+    pub order: Option<Arc<str>>,
     /// The order and the version of it that must be out before the outcome may be read.
     pub after: Option<(OrderId, u64)>,
 }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::domain::amount::{Amount, Price, Quantity};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{ClientOrderId, OrderId, Symbol};
-use crate::domain::order::{EventMark, Order, OrderSpec};
+use crate::domain::order::{Order, OrderSpec, OrderState};
 use crate::domain::order_type::Side;
 use crate::domain::request::{Outcome, OutcomeResult};
 use crate::domain::status::Status;
@@ -34,9 +34,9 @@ pub fn order_json(order: &Order) -> String {
         version: state.version,
         created_at: state.created_at,
         updated_at: state.updated_at,
-        events: &state.events,
+        events: Marks(state),
     };
-    to_json(&json, 1024 + 96 * state.events.len())
+    to_json(&json, 1024 + 40 * state.events.len())
 }
 
 /// What was asked for, as JSON: for the outcome of a request that made no order.
@@ -141,7 +141,24 @@ struct OrderJson<'a> {
     version: u64,
     created_at: Timestamp,
     updated_at: Timestamp,
-    events: &'a [EventMark],
+    events: Marks<'a>,
+}
+
+/// The newest events by version and type; `orders:events` and the journal have them whole.
+struct Marks<'a>(&'a OrderState);
+
+impl Serialize for Marks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Mark<'a> {
+            version: u64,
+            r#type: &'a str,
+        }
+        let first = (self.0.version + 1).saturating_sub(self.0.events.len() as u64);
+        serializer.collect_seq(
+            self.0.events.iter().zip(first..).map(|(name, version)| Mark { version, r#type: name }),
+        )
+    }
 }
 
 /// A status with what it carries.

@@ -3,21 +3,39 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::domain::request::Received;
-use crate::engine::Admitted;
+use crate::engine::{Admitted, Prices};
 use crate::ports::inbox::{Batch, Inbox};
 use crate::runtime::metrics::Stage;
 
 use super::waiting::{Sender, Waits};
 use super::{Context, PAUSES, observe};
 
-pub(super) async fn run(
-    context: Context,
+/// Batches that are read while one is being admitted: what the journal then takes together is the
+/// admission of one batch and the answers of the one before.
+const READ_AHEAD: usize = 1;
+
+/// Entries that this worker owns, with their places among those in flight.
+struct Taken {
+    requests: Vec<Arc<Received>>,
+    /// `None` where they could not be read yet.
+    prices: Option<Prices>,
+    permits: OwnedSemaphorePermit,
+    read_at: Instant,
+}
+
+pub(super) async fn run(context: Context, inbox: Box<dyn Inbox>, in_flight: Arc<Semaphore>, waiting: Sender) {
+    let (taken, next) = mpsc::channel(READ_AHEAD);
+    tokio::join!(read(&context, inbox, &in_flight, taken), admit(&context, next, &waiting));
+}
+
+async fn read(
+    context: &Context,
     mut inbox: Box<dyn Inbox>,
-    in_flight: Arc<Semaphore>,
-    waiting: Sender,
+    in_flight: &Arc<Semaphore>,
+    taken: mpsc::Sender<Taken>,
 ) {
     let mut pause = PAUSES.0;
     let mut announced = false;
@@ -29,7 +47,12 @@ pub(super) async fn run(
                     tracing::info!(worker = %context.engine.worker, "ready");
                 }
                 if !batch.requests.is_empty() {
-                    take(&context, batch, &in_flight, &waiting).await;
+                    // More than may be in flight is never read at once: the batch size is bounded by it.
+                    let count = u32::try_from(batch.requests.len()).unwrap_or(u32::MAX);
+                    let Ok(permits) = in_flight.clone().acquire_many_owned(count).await else { return };
+                    if taken.send(take(context, batch, permits).await).await.is_err() {
+                        return;
+                    }
                 }
             }
             Err(error) => {
@@ -42,30 +65,46 @@ pub(super) async fn run(
     }
 }
 
-async fn take(context: &Context, batch: Batch, in_flight: &Arc<Semaphore>, waiting: &Sender) {
-    let count = u32::try_from(batch.requests.len()).unwrap_or(u32::MAX);
+async fn take(context: &Context, batch: Batch, permits: OwnedSemaphorePermit) -> Taken {
     if batch.reclaimed {
-        context.metrics.reclaimed(u64::from(count));
+        context.metrics.reclaimed(batch.requests.len() as u64);
         for received in &batch.requests {
             tracing::info!(entry_id = %received.key.entry, deliveries = received.deliveries, "request taken over");
         }
     }
-    // More than may be in flight is never read at once: the batch size is bounded by it.
-    let Ok(permits) = in_flight.clone().acquire_many_owned(count).await else { return };
-    let requests: Vec<Arc<Received>> = batch.requests.into_iter().map(Arc::new).collect();
-    let started = Instant::now();
     let now = context.engine.clock.now();
-    for received in &requests {
+    for received in &batch.requests {
         let waited = now.micros() / 1000 - i64::try_from(received.key.entry.ms).unwrap_or(i64::MAX);
-        context
-            .metrics
-            .order_latency(Stage::Queue, Duration::from_millis(u64::try_from(waited).unwrap_or(0)));
+        let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
+        context.metrics.order_latency(Stage::Queue, waited);
     }
-    // In this loop, one batch after another: requests are admitted in the order in which they were added.
-    let admitted = context.persist("admitting requests", || context.engine.admit(&requests, false)).await;
-    context.journal.ok("commits");
-    context.metrics.order_latency_many(Stage::Admission, started.elapsed(), u64::from(count));
-    tokio::spawn(finish(context.clone(), admitted, permits, waiting.clone()));
+    let read_at = Instant::now();
+    let requests: Vec<Arc<Received>> = batch.requests.into_iter().map(Arc::new).collect();
+    let prices = context.engine.prepare(&requests).await.ok();
+    Taken { requests, prices, permits, read_at }
+}
+
+/// One batch after another: requests are admitted in the order in which they were added.
+async fn admit(context: &Context, mut next: mpsc::Receiver<Taken>, waiting: &Sender) {
+    while let Some(Taken { requests, prices, permits, read_at }) = next.recv().await {
+        // While the journal was away the prices have aged: they are read again for each new attempt.
+        let mut ready = prices;
+        let admitted = context
+            .persist("admitting requests", || {
+                let prices = ready.take();
+                async {
+                    let prices = match prices {
+                        Some(prices) => prices,
+                        None => context.engine.prepare(&requests).await?,
+                    };
+                    context.engine.admit(&requests, &prices, false).await
+                }
+            })
+            .await;
+        context.journal.ok("commits");
+        context.metrics.order_latency_many(Stage::Admission, read_at.elapsed(), requests.len() as u64);
+        tokio::spawn(finish(context.clone(), admitted, permits, waiting.clone()));
+    }
 }
 
 /// Performs and publishes what was admitted; hands on what has to wait.

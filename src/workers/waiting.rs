@@ -89,7 +89,11 @@ async fn last_look(context: &Context, waits: &Waits) -> bool {
 /// Admits them again; those that still wait are returned.
 async fn look(context: &Context, together: Vec<Waits>, no_older_entries: bool, back: &Sender) -> Vec<Waits> {
     let requests: Vec<_> = together.iter().map(|waits| waits.item.received.clone()).collect();
-    let mut admitted = match context.engine.admit(&requests, no_older_entries).await {
+    let admitted = async {
+        let prices = context.engine.prepare(&requests).await?;
+        context.engine.admit(&requests, &prices, no_older_entries).await
+    };
+    let mut admitted = match admitted.await {
         Ok(admitted) => admitted,
         Err(error) => {
             context.blame("admitting requests that waited", &error);

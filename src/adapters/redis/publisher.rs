@@ -140,8 +140,11 @@ fn command(shared: &Shared, script: &Script, call: &Call<'_>) -> Cmd {
     for (update, slot) in call.orders.iter().zip(order_slots) {
         order_arguments(&mut cmd, update, slot);
     }
+    let states: HashMap<*const u8, usize> =
+        call.orders.iter().zip(1..).map(|(update, nth)| (update.state.as_ptr(), nth)).collect();
     for (finish, slot) in call.finishes.iter().zip(finish_slots) {
-        finish_arguments(&mut cmd, finish, slot);
+        let sent = finish.order.as_ref().and_then(|order| states.get(&order.as_ptr())).copied();
+        finish_arguments(&mut cmd, finish, slot, sent);
     }
     for entry in call.forget {
         cmd.arg(entry.to_string());
@@ -150,7 +153,7 @@ fn command(shared: &Shared, script: &Script, call: &Call<'_>) -> Cmd {
 }
 
 fn order_arguments(cmd: &mut Cmd, update: &OrderUpdate, slot: usize) {
-    cmd.arg(slot).arg(update.order_id.to_string()).arg(update.client_order_id.as_str()).arg(&update.state);
+    cmd.arg(slot).arg(update.order_id.to_string()).arg(update.client_order_id.as_str()).arg(&*update.state);
     cmd.arg(flag(update.terminal)).arg(flag(update.oldest_unpublished)).arg(update.commits.len());
     for commit in &update.commits {
         cmd.arg(commit.first_version).arg(commit.version).arg(commit.status);
@@ -158,9 +161,15 @@ fn order_arguments(cmd: &mut Cmd, update: &OrderUpdate, slot: usize) {
     }
 }
 
-fn finish_arguments(cmd: &mut Cmd, finish: &Finish, slot: usize) {
+/// `sent`: which order's state, counted from 1, is the outcome's `order`; else it follows as a field.
+fn finish_arguments(cmd: &mut Cmd, finish: &Finish, slot: usize, sent: Option<usize>) {
+    let order = finish.order.as_deref().filter(|_| sent.is_none());
     cmd.arg(finish.entry.to_string()).arg(flag(finish.completed));
-    cmd.arg(slot).arg(finish.after.map_or(0, |(_, version)| version)).arg(finish.fields.len() * 2);
+    cmd.arg(slot).arg(finish.after.map_or(0, |(_, version)| version)).arg(sent.unwrap_or(0));
+    cmd.arg((finish.fields.len() + usize::from(order.is_some())) * 2);
+    if let Some(order) = order {
+        cmd.arg("order").arg(order);
+    }
     for (name, value) in &finish.fields {
         cmd.arg(*name).arg(value.as_slice());
     }
@@ -179,7 +188,7 @@ fn size(call: &Call<'_>) -> (usize, usize) {
         bytes += update.commits.iter().map(|c| 64 + c.events.len() + c.message.len()).sum::<usize>();
     }
     for finish in call.finishes {
-        arguments += 5 + 2 * finish.fields.len();
+        arguments += 8 + 2 * finish.fields.len();
         bytes += 64 + finish.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     }
     (arguments, bytes)

@@ -24,6 +24,8 @@ pub(super) struct Load {
     pub(super) orders_per_second: f64,
     pub(super) commits: u64,
     pub(super) inputs_per_commit: f64,
+    /// Share of the load's time in which a transaction was under way.
+    pub(super) journal_busy: f64,
     /// Rows that an order leaves in the journal's tables, counted after the load.
     pub(super) journal_rows_per_order: f64,
     pub(super) single: Single,
@@ -74,7 +76,7 @@ pub(super) async fn run(settings: &Settings, orders: u32, symbols: u32) -> Resul
     let seconds = started.elapsed().as_secs_f64();
     drop(adding.await);
     let ended = ended?;
-    let (commits, inputs) = commits.totals();
+    let (commits, inputs, busy) = commits.totals();
     let single = singles(&mut conn, settings, orders, symbols).await?;
     shutdown.trigger("the load is over");
     worker.run(&shutdown).await;
@@ -85,6 +87,7 @@ pub(super) async fn run(settings: &Settings, orders: u32, symbols: u32) -> Resul
         orders_per_second: f64::from(orders) / seconds,
         commits,
         inputs_per_commit: inputs as f64 / commits.max(1) as f64,
+        journal_busy: busy.as_secs_f64() / seconds,
         journal_rows_per_order: rows as f64 / (f64::from(orders) + SINGLES as f64),
         single,
     })

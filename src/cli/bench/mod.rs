@@ -76,6 +76,7 @@ pub(super) async fn run(call: &Call, bench: &Bench) -> Result<(), AppError> {
     Ok(())
 }
 
+#[expect(clippy::float_arithmetic, reason = "a figure for people, not an amount")]
 async fn measure(settings: &Settings, bench: &Bench, folder: &Path) -> Result<Figures, AppError> {
     let redis_floor = floors::redis(settings, bench.orders.min(50_000)).await?;
     let load = load::run(settings, bench.orders, bench.symbols).await?;
@@ -142,8 +143,10 @@ fn show(figures: &Figures) {
         load.orders_per_second
     ));
     line(&format!(
-        "  journal commits          {:>10}   {:.0} inputs each",
-        load.commits, load.inputs_per_commit
+        "  journal commits          {:>10}   {:.0} inputs each; {:.0} % of the time",
+        load.commits,
+        load.inputs_per_commit,
+        load.journal_busy * 100.0
     ));
     line(&format!(
         "  latency of one order     {:>7.2} ms   idle system, p50 of {}; p99 {:.2} ms",

@@ -22,8 +22,9 @@ pub(super) async fn look(settings: &Settings) -> Result<String, String> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let version = schema_version(&path).await.map_err(|error| format!("{shown}: {error}"))?;
     if version < known {
-        let sentence =
-            format!("{shown}: schema version {version}, this program has {known}: `migrate` or the next worker brings it up to date");
+        let sentence = format!(
+            "{shown}: schema version {version}, this program has {known}: `migrate` or the next worker brings it up to date"
+        );
         return Ok(sentence);
     }
     if version > known {
@@ -58,6 +59,8 @@ fn absent(path: &Path) -> Result<String, String> {
     }
     match tempfile::tempfile_in(folder) {
         Ok(_) => Ok(format!("{}: not there yet; `migrate` or the first worker makes it", path.display())),
-        Err(error) => Err(format!("{}: not there, and {} cannot be written: {error}", path.display(), folder.display())),
+        Err(error) => {
+            Err(format!("{}: not there, and {} cannot be written: {error}", path.display(), folder.display()))
+        }
     }
 }

@@ -70,12 +70,8 @@ async fn timed(asked: impl Future<Output = Result<String, String>>) -> (Result<S
 }
 
 fn show(checks: &[Check]) {
-    let mut table = Table::new(vec![
-        ("", Align::Left),
-        ("", Align::Left),
-        ("latency", Align::Right),
-        ("", Align::Left),
-    ]);
+    let mut table =
+        Table::new(vec![("", Align::Left), ("", Align::Left), ("latency", Align::Right), ("", Align::Left)]);
     for check in checks {
         table.row(vec![
             if check.ok { "ok" } else { "FAILED" }.to_owned(),

@@ -61,7 +61,9 @@ pub(super) async fn http(settings: &Settings) -> Result<String, String> {
     };
     match timeout(ANSWER_WITHIN, is_a_worker(address)).await {
         Ok(Ok(true)) => Ok(format!("{address}: a worker serves there")),
-        _ => Err(format!("http.listen {address}: {error}; give another address or ORDER_EXECUTION__HTTP__LISTEN")),
+        _ => Err(format!(
+            "http.listen {address}: {error}; give another address or ORDER_EXECUTION__HTTP__LISTEN"
+        )),
     }
 }
 

@@ -72,18 +72,18 @@ impl Rules {
                 remember(ledger, received, Some(&order), None);
                 let outcome =
                     conclude(ledger, &received.key, received.hash, RequestKind::Submit, Some(&order), result);
-                Decision::finish(outcome, Some(Arc::new(order)))
+                Decision::finish(outcome, Some(order))
             }
         }
     }
 
     /// The request that made the order is back: whoever had it died on the way, or could not publish.
-    fn resume(&self, ledger: &mut Ledger, admit: &Admit, order: Order) -> Decision {
+    fn resume(&self, ledger: &mut Ledger, admit: &Admit, order: Arc<Order>) -> Decision {
         let received = &admit.received;
         if let Some(result) = result_of(&order) {
             let outcome =
                 conclude(ledger, &received.key, received.hash, RequestKind::Submit, Some(&order), result);
-            return Decision::finish(outcome, Some(Arc::new(order)));
+            return Decision::finish(outcome, Some(order));
         }
         let (now, id) = (ledger.now, order.spec.id);
         let Some(record) = ledger.orders.get_mut(&id) else { return Decision::effect(Effect::Nothing) };
@@ -97,7 +97,7 @@ impl Rules {
         };
         let epoch = record.lease.epoch;
         ledger.changes.changed_orders.insert(id);
-        Decision::effect(Effect::Execute { order: Arc::new(order), epoch })
+        Decision::effect(Effect::Execute { order, epoch })
     }
 
     /// What makes no order: contradictions, what the broker does not have, what is off its grid.
@@ -135,8 +135,9 @@ impl Rules {
 
     /// The position that it would lead to must be exact too.
     fn check_sum(&self, ledger: &Ledger, spec: &OrderSpec) -> Result<(), Refusal> {
-        let position = ledger.position(&(self.route(spec.broker.as_ref(), &spec.symbol), spec.symbol.clone()));
-        let open = position.reserved(spec.side).add(spec.quantity);
+        let position =
+            ledger.position(&(self.route(spec.broker.as_ref(), &spec.symbol), spec.symbol.clone()));
+        let open = position.reserved(spec.side).checked_add(spec.quantity);
         let sum = open.and_then(|open| amount::add(position.quantity.get(), spec.side.signed(open.get())));
         if sum.is_some() {
             return Ok(());
@@ -379,16 +380,16 @@ pub(super) fn refused(
     received: &Received,
     kind: RequestKind,
     attempt_version: Option<u64>,
-    order: Option<Order>,
+    order: Option<Arc<Order>>,
     refusal: Refusal,
 ) -> Decision {
     if ledger.request_of(&received.key, &received.hash).is_none() {
-        remember(ledger, received, order.as_ref(), attempt_version);
+        remember(ledger, received, order.as_deref(), attempt_version);
     }
     let status = order.as_ref().map(|order| order.state.status);
     let result = OutcomeResult::Failed { refusal, status, payload: None };
-    let outcome = conclude(ledger, &received.key, received.hash, kind, order.as_ref(), result);
-    Decision::finish(outcome, order.map(Arc::new))
+    let outcome = conclude(ledger, &received.key, received.hash, kind, order.as_deref(), result);
+    Decision::finish(outcome, order)
 }
 
 pub(super) fn remember(
@@ -410,7 +411,6 @@ pub(super) fn remember(
 
 /// The journal has this request's outcome: what is left is to publish it, with the order as it stands now.
 pub(super) fn finished_before(ledger: &Ledger, outcome: Outcome) -> Decision {
-    let order =
-        outcome.order_id.and_then(|id| ledger.order(&id)).map(|record| Arc::new(record.order.clone()));
+    let order = outcome.order_id.and_then(|id| ledger.order(&id)).map(|record| record.order.clone());
     Decision::finish(outcome, order)
 }

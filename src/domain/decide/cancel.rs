@@ -75,11 +75,11 @@ fn request_cancel(ledger: &mut Ledger, admit: &Admit, order: &Order) -> Result<D
 }
 
 /// A cancel that is journaled already, back after a crash.
-fn resume(ledger: &mut Ledger, request: &RequestRecord, order: Order) -> Decision {
+fn resume(ledger: &mut Ledger, request: &RequestRecord, order: Arc<Order>) -> Decision {
     if order.state.status.is_terminal() {
         return ended(ledger, &request.key, request.hash, request.attempt_version, order);
     }
-    Decision::effect(Effect::ExecuteCancel { order: Arc::new(order) })
+    Decision::effect(Effect::ExecuteCancel { order })
 }
 
 /// The embedded venue cancels what is still open.
@@ -113,7 +113,7 @@ fn ended(
     key: &RequestKey,
     hash: ContentHash,
     attempt: Option<u64>,
-    order: Order,
+    order: Arc<Order>,
 ) -> Decision {
     let did_it = order.state.status == Status::Cancelled && attempt.is_some();
     let result = if did_it {
@@ -123,7 +123,7 @@ fn ended(
         OutcomeResult::Failed { refusal: too_late(&order), status: Some(order.state.status), payload: None }
     };
     let outcome = conclude(ledger, key, hash, RequestKind::Cancel, Some(&order), result);
-    Decision::finish(outcome, Some(Arc::new(order)))
+    Decision::finish(outcome, Some(order))
 }
 
 fn answered(

@@ -69,7 +69,7 @@ pub struct QuoteTick {
 #[derive(Debug, Clone)]
 pub struct Decision {
     pub effect: Effect,
-    pub commits: Vec<Commit>,
+    pub commits: Vec<Arc<Commit>>,
 }
 
 /// The one thing that is due next.

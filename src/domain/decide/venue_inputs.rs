@@ -1,6 +1,8 @@
 //! Answers of the embedded simulator. It has no state of its own: it answers inside the recording
 //! transaction, fenced by epoch and status like every decision.
 
+use std::sync::Arc;
+
 use crate::domain::event::{EventKind, Submission};
 use crate::domain::ledger::{Answered, AttemptKind, AttemptRecord, Commit, Ledger};
 use crate::domain::order::{ApplyError, Order};
@@ -40,9 +42,11 @@ impl Rules {
             }
             record_answer(ledger, &record.order, if rejected { "rejected" } else { "accepted" });
         }
-        let Some(order) = commits.last().map(|commit: &Commit| commit.after.clone()).or_else(|| {
-            ledger.order(&execute.order_id).map(|record| std::sync::Arc::new(record.order.clone()))
-        }) else {
+        let Some(order) = commits
+            .last()
+            .map(|commit: &Arc<Commit>| commit.after.clone())
+            .or_else(|| ledger.order(&execute.order_id).map(|record| record.order.clone()))
+        else {
             return Ok(Decision::effect(Effect::Nothing));
         };
         let effect = match result_of(&order) {
@@ -91,7 +95,7 @@ fn record_reports(
     ledger: &mut Ledger,
     order: &Order,
     reports: &[Report],
-) -> Result<(Option<Commit>, bool), ApplyError> {
+) -> Result<(Option<Arc<Commit>>, bool), ApplyError> {
     let rejected = matches!(reports.first(), Some(Report::Rejected(_)));
     match ledger.append(order.spec.id, answer_events(order, reports)) {
         Err(ApplyError::Overflow { .. }) => {

@@ -1,6 +1,7 @@
 //! The third of the four steps: everything that was decided, in multi-row statements, before the commit.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
@@ -172,7 +173,7 @@ impl Statements {
     async fn append_commits(
         &self,
         conn: &mut SqliteConnection,
-        commits: &[Commit],
+        commits: &[Arc<Commit>],
     ) -> Result<(), sqlx::Error> {
         if commits.is_empty() {
             return Ok(());
@@ -182,7 +183,7 @@ impl Statements {
             .await?;
         let mut rows = Vec::with_capacity(commits.len());
         for commit in commits {
-            let events = serde_json::to_string(&commit.events).map_err(|e| sqlx::Error::Encode(e.into()))?;
+            let events = commit.events_json().map_err(|e| sqlx::Error::Encode(e.into()))?;
             rows.push((commit, events));
         }
         execute_multi!(conn, self.commits, &rows, |query, row| {
@@ -192,7 +193,7 @@ impl Statements {
                 .bind(signed(commit.first_version()))
                 .bind(signed(commit.version()))
                 .bind(commit.events.last().map_or(0, |event| event.timestamp.micros()))
-                .bind(events.as_str())
+                .bind(&**events)
         });
         let outbox = "INSERT INTO outbox_commits SELECT seq FROM order_commits WHERE seq > ?";
         sqlx::query(outbox).bind(last).execute(conn).await.map(drop)

@@ -7,11 +7,12 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use crate::domain::ids::{BrokerName, OrderId, Symbol};
-use crate::domain::ledger::{Keys, Ledger};
+use crate::domain::ledger::{Keys, Ledger, OrderRecord};
 use crate::domain::order_type::Side;
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Spent;
 
+use super::recent::Recent;
 use super::rows;
 
 const SECOND_US: i64 = 1_000_000;
@@ -46,9 +47,10 @@ pub(super) use orders_where;
 pub(super) async fn load(
     conn: &mut SqliteConnection,
     keys: &Keys,
+    recent: &Recent,
     ledger: &mut Ledger,
 ) -> Result<(), sqlx::Error> {
-    load_orders(conn, keys, ledger).await?;
+    load_orders(conn, keys, recent, ledger).await?;
     load_requests(conn, keys, ledger).await?;
     load_instruments(conn, keys, ledger).await
 }
@@ -56,12 +58,14 @@ pub(super) async fn load(
 async fn load_orders(
     conn: &mut SqliteConnection,
     keys: &Keys,
+    recent: &Recent,
     ledger: &mut Ledger,
 ) -> Result<(), sqlx::Error> {
     let by_client_id = orders_where!("client_order_id IN (SELECT value FROM json_each(?))");
     let mut found = select(conn, by_client_id, &keys.client_ids).await?;
     let by_id = orders_where!("id IN (SELECT value FROM json_each(?))");
-    found.extend(select(conn, by_id, &keys.orders).await?);
+    let unread = load_recent(conn, &keys.orders, recent, ledger).await?;
+    found.extend(select(conn, by_id, &unread).await?);
     if let Some(page) = &keys.resting {
         let resting = orders_where!(
             "broker = ? AND symbol = ? AND status IN ('Acknowledged', 'PartiallyFilled') AND admission > ? \
@@ -86,6 +90,33 @@ async fn load_orders(
         ledger.orders.insert(spec.id, record);
     }
     load_trades(conn, ledger).await
+}
+
+/// Orders that are as this process committed them last; returns the ids of the others.
+async fn load_recent(
+    conn: &mut SqliteConnection,
+    wanted: &[OrderId],
+    recent: &Recent,
+    ledger: &mut Ledger,
+) -> Result<Vec<OrderId>, sqlx::Error> {
+    let (known, mut unread): (Vec<OrderId>, Vec<OrderId>) =
+        wanted.iter().partition(|id| recent.get(id).is_some());
+    let sql =
+        "SELECT id, admission, version, lease_epoch FROM orders WHERE id IN (SELECT value FROM json_each(?))";
+    for row in select(conn, sql, &known).await? {
+        let Some(id) = rows::order_id(&row, "id")? else { continue };
+        let Some(record) = recent.get(&id) else { continue };
+        let same = rows::unsigned(&row, "version")? == record.order.state.version
+            && rows::unsigned(&row, "lease_epoch")? == record.lease.epoch;
+        if same {
+            let record = OrderRecord { admission: rows::unsigned(&row, "admission")?, ..record.clone() };
+            ledger.by_client_id.insert(record.order.spec.client_order_id.clone(), id);
+            ledger.orders.insert(id, record);
+        } else {
+            unread.push(id);
+        }
+    }
+    Ok(unread)
 }
 
 /// Only orders that rest are told of fills whose ids must be compared.

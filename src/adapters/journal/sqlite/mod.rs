@@ -3,6 +3,7 @@
 mod append;
 mod load;
 mod read;
+mod recent;
 mod rows;
 mod statements;
 mod writer;
@@ -141,6 +142,7 @@ impl SqliteJournal {
             statements: append::Statements::new(),
             name: settings.url.clone(),
             marks: Published::default(),
+            recent: recent::Recent::default(),
         };
         let task = tokio::spawn(writer.run(inbox));
         Ok((Self { jobs, readers, name: settings.url.clone() }, task))

@@ -1,5 +1,7 @@
 //! What the journal says, on connections that only read: also from a full disk, and while the writer waits.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
@@ -30,7 +32,9 @@ impl JournalReader for SqliteJournal {
             OrderRef::Order(id) => sqlx::query(orders_where!("id = ?")).bind(id.to_string()),
         };
         let row = query.fetch_optional(&self.readers).await.map_err(|e| self.failed(&e))?;
-        row.map(|row| rows::order(&row).map(|record| record.order)).transpose().map_err(|e| self.failed(&e))
+        row.map(|row| rows::order(&row).map(|record| Arc::unwrap_or_clone(record.order)))
+            .transpose()
+            .map_err(|e| self.failed(&e))
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, JournalError> {
@@ -52,7 +56,8 @@ impl JournalReader for SqliteJournal {
         }
         query.push(" ORDER BY admission DESC LIMIT ").push_bind(i64::from(filter.limit));
         let found = query.build().fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
-        let orders = found.iter().map(|row| rows::order(row).map(|record| record.order));
+        let orders =
+            found.iter().map(|row| rows::order(row).map(|record| Arc::unwrap_or_clone(record.order)));
         orders.collect::<Result<_, _>>().map_err(|e| self.failed(&e))
     }
 
@@ -206,7 +211,7 @@ impl SqliteJournal {
                     ),
                     ("version", rows::unsigned(columns, "version")?.to_string()),
                 ],
-                order: record.order,
+                order: Arc::unwrap_or_clone(record.order),
                 events: all,
                 trades: trades.collect::<Result<_, sqlx::Error>>()?,
             });

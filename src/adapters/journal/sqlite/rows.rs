@@ -67,7 +67,7 @@ pub(super) fn order(row: &SqliteRow) -> Result<OrderRecord, sqlx::Error> {
     let broker = spec.broker.clone().ok_or_else(|| unreadable("spec", "no broker"))?;
     let owner: &str = row.try_get("lease_owner")?;
     Ok(OrderRecord {
-        order: Order { broker, spec, state },
+        order: Arc::new(Order { broker, spec, state }),
         admission: unsigned(row, "admission")?,
         request: request_key(row)?,
         request_hash: hash(row, "request_hash")?,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Rows that one statement takes; a batch is cut into as few as possible.
-const SIZES: [usize; 4] = [128, 32, 8, 1];
+const SIZES: [usize; 4] = [256, 32, 4, 1];
 
 /// A statement over `VALUES` with a given number of columns, in every size.
 #[derive(Debug)]
@@ -57,10 +57,10 @@ mod tests {
     #[test]
     fn cuts_into_few_statements() {
         let statement = Multi::new("INSERT INTO t VALUES {values}", 2);
-        let rows: Vec<usize> = (0..171).collect();
+        let rows: Vec<usize> = (0..297).collect();
         let chunks: Vec<_> = statement.chunks(&rows).collect();
-        assert_eq!(chunks.iter().map(|(_, c)| c.len()).collect::<Vec<_>>(), [128, 32, 8, 1, 1, 1]);
+        assert_eq!(chunks.iter().map(|(_, c)| c.len()).collect::<Vec<_>>(), [256, 32, 4, 4, 1]);
         assert_eq!(chunks.iter().flat_map(|(_, c)| c.iter().copied()).collect::<Vec<_>>(), rows);
-        assert_eq!(chunks[5].0, "INSERT INTO t VALUES (?,?)");
+        assert_eq!(chunks[4].0, "INSERT INTO t VALUES (?,?)");
     }
 }

@@ -19,6 +19,7 @@ use crate::ports::publisher::Published;
 
 use super::append::Statements;
 use super::load;
+use super::recent::Recent;
 use super::rows::signed;
 
 /// Inputs that one transaction takes at most: bounds both its length and what a failure has to repeat.
@@ -45,6 +46,7 @@ pub(super) struct Writer {
     pub(super) name: String,
     /// Marks that wait for the next transaction: losing them costs only a repeated offer.
     pub(super) marks: Published,
+    pub(super) recent: Recent,
 }
 
 enum Failure {
@@ -148,9 +150,10 @@ impl Writer {
         self.begin().await.map_err(Failure::Database)?;
         let done = self.decide_and_append(inputs).await;
         match done {
-            Ok(decided) => match sqlx::query("COMMIT").execute(&mut self.conn).await {
+            Ok((decided, ledger)) => match sqlx::query("COMMIT").execute(&mut self.conn).await {
                 Ok(_) => {
                     self.marks = Published::default();
+                    self.recent.take(ledger);
                     Ok(decided)
                 }
                 Err(error) => {
@@ -165,14 +168,14 @@ impl Writer {
         }
     }
 
-    async fn decide_and_append(&mut self, inputs: &[Input]) -> Result<Decided, Failure> {
+    async fn decide_and_append(&mut self, inputs: &[Input]) -> Result<(Decided, Ledger), Failure> {
         let mut keys = Keys::default();
         for input in inputs {
             self.rules.keys(input, &mut keys);
         }
         // After BEGIN IMMEDIATE, so that no transaction commits with an earlier time than one before it.
         let mut ledger = Ledger::new(self.clock.now(), IdSource::new(self.clock.uuid()));
-        load::load(&mut self.conn, &keys, &mut ledger).await.map_err(Failure::Database)?;
+        load::load(&mut self.conn, &keys, &self.recent, &mut ledger).await.map_err(Failure::Database)?;
         let mut decided = Vec::with_capacity(inputs.len());
         for input in inputs {
             let decision = catch_unwind(AssertUnwindSafe(|| self.rules.decide(&mut ledger, input)))
@@ -183,7 +186,7 @@ impl Writer {
             self.statements.append(&mut self.conn, &ledger).await.map_err(classify)?;
         }
         mark(&mut self.conn, &self.marks).await.map_err(Failure::Database)?;
-        Ok(decided)
+        Ok((decided, ledger))
     }
 
     async fn begin(&mut self) -> Result<(), sqlx::Error> {

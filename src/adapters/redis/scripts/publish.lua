@@ -4,7 +4,8 @@
 -- ARGV  the 14 below; for each order: its version key (counted from 1), order_id, client_order_id, state,
 --       terminal, oldest_unpublished, number of commits, and for each commit: first_version, version, status,
 --       events, message; for each finish: entry id, completed, its order's version key, that order's version
---       (0: no order), number of field arguments, the fields; then the ids to forget.
+--       (0: no order), the order whose state is its field `order` (0: none), number of field arguments, the
+--       fields; then the ids to forget.
 -- Returns for each order the version that is out, or -1 - version where there is a gap behind it; then for each
 -- finish 0 done, 1 finished already, 2 another's, 3 gone, 4 behind.
 --
@@ -20,13 +21,14 @@ local call, HEAD, FIXED = redis.call, 14, 5
 local DONE, ALREADY, ANOTHERS, GONE, BEHIND = 0, 1, 2, 3, 4
 
 -- The arguments add up.
-local at, ids = HEAD + 1, {}
-for _ = 1, orders do
+local at, ids, states = HEAD + 1, {}, {}
+for i = 1, orders do
+  states[i] = at + 3
   at = at + 7 + 5 * tonumber(ARGV[at + 6])
 end
 for i = 1, finishes do
   ids[i] = ARGV[at]
-  at = at + 5 + tonumber(ARGV[at + 4])
+  at = at + 6 + tonumber(ARGV[at + 5])
 end
 if at - 1 + forgets ~= #ARGV or FIXED + versions + orders ~= #KEYS then
   return redis.error_reply('ERR publish: the arguments do not add up')
@@ -130,8 +132,9 @@ end
 local leaving, ended, seen = {}, {}, {}
 for i = 1, finishes do
   local id, stream = ids[i], ARGV[at + 1] == '1' and completed or failed
-  local slot, after, fields = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  at = at + 5
+  local slot, after = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local order, fields = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+  at = at + 6
   local answer
   if remembered[i] == 1 or seen[id] then
     answer = ALREADY
@@ -142,11 +145,18 @@ for i = 1, finishes do
     answer = BEHIND
   else
     answer = DONE
-    if outcome_history == '0' then
-      call('XADD', stream, '*', unpack(ARGV, at, at + fields - 1))
-    else
-      call('XADD', stream, 'MAXLEN', '~', outcome_history, '*', unpack(ARGV, at, at + fields - 1))
+    local head = { stream, '*' }
+    if outcome_history ~= '0' then
+      head = { stream, 'MAXLEN', '~', outcome_history, '*' }
     end
+    if order > 0 then
+      head[#head + 1] = 'order'
+      head[#head + 1] = ARGV[states[order]]
+    end
+    for f = at, at + fields - 1 do
+      head[#head + 1] = ARGV[f]
+    end
+    call('XADD', unpack(head))
     seen[id] = true
     ended[#ended + 1] = id
     leaving[#leaving + 1] = id

@@ -33,7 +33,7 @@ fn update(n: u128, commits: &[(u64, u64)]) -> OrderUpdate {
                 message: format!("m{version}"),
             })
             .collect(),
-        state: format!("s{last}"),
+        state: format!("s{last}").into(),
         terminal: false,
         oldest_unpublished: commits.first().is_some_and(|(first, _)| *first == 1),
     }
@@ -41,7 +41,7 @@ fn update(n: u128, commits: &[(u64, u64)]) -> OrderUpdate {
 
 fn finish(entry: EntryId) -> Finish {
     let fields = vec![("entry_id", entry.to_string().into_bytes()), ("status", b"Filled".to_vec())];
-    Finish { entry, completed: true, fields, after: None }
+    Finish { entry, completed: true, fields, order: None, after: None }
 }
 
 async fn orders(publisher: &RedisPublisher, orders: Vec<OrderUpdate>) -> Vec<OrderAnswer> {

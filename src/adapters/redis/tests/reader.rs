@@ -72,11 +72,10 @@ async fn a_released_read_ends_at_once_and_strands_nothing() {
                 mine.extend(ids(&batch.requests));
             }
         });
-        // Some are released before they block, at any moment on the way there.
-        if round % 3 == 0 {
-            tokio::time::sleep(Duration::from_micros(u64::from(round) * 10)).await;
-        } else {
-            lab.blocked().await;
+        match round % 10 {
+            // Some are released on the way to their first read: connected, and not blocked yet.
+            0 => drop(within(control.phase().subscribe().wait_for(|phase| phase.client.is_some())).await),
+            _ => drop(lab.blocked().await),
         }
         let producer = async {
             for _ in 0..round % 4 {
@@ -101,9 +100,12 @@ async fn a_released_read_ends_at_once_and_strands_nothing() {
     let (mut inbox, control) = lab.inbox("last").await;
     lab.ask::<()>("XADD t:pending 9999999999999-0 order end").await;
     added.insert(EntryId { ms: 9_999_999_999_999, seq: 0 });
-    while given.len() < added.len() {
-        given.extend(until_some(&mut inbox).await);
-    }
+    let rest = async {
+        while given.len() < added.len() {
+            given.extend(until_some(&mut inbox).await);
+        }
+    };
+    within(rest).await;
     assert_eq!(given, added);
     control.release().await.unwrap();
     assert!(inbox.next().await.unwrap().requests.is_empty(), "nothing is read after the release");
