@@ -112,7 +112,7 @@ fn what_does_not_exist_yet_is_refused_by_name() {
         ("broker.mock.request_timeout_ms = 1", "broker.mock.request_timeout_ms"),
         ("broker.mock.settle_ms = 1", "broker.mock.settle_ms"),
         ("broker.mock.max_open_orders = 1", "broker.mock.max_open_orders"),
-        ("broker.mock.breaker = { failures = 1 }", "broker.mock.breaker"),
+        ("broker.mock.breaker = { failures = 1 }", "broker.mock.breaker.failures"),
         ("[broker.oanda]", "broker.oanda"),
         ("[broker.binance_spot]", "broker.binance_spot"),
         ("[broker.binance_futures]", "broker.binance_futures"),

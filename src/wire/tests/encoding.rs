@@ -74,8 +74,7 @@ fn a_new_order_is_written_with_every_field_in_its_order() {
             r#""status":"Created","filled_quantity":"0","remaining_quantity":"1","average_fill_price":null,"#,
             r#""filled_notional":"0","commission":"0","commissions":{{}},"pending_cancel":false,"#,
             r#""pending_replace":false,"parked":false,"version":1,"created_at":"2026-01-01T00:00:00.000000Z","#,
-            r#""updated_at":"2026-01-01T00:00:00.000000Z","events":[{{"version":1,"type":"Created","#,
-            r#""timestamp":"2026-01-01T00:00:00.000000Z"}}]}}"#
+            r#""updated_at":"2026-01-01T00:00:00.000000Z","events":[{{"version":1,"type":"Created"}}]}}"#
         ),
         ID
     );
