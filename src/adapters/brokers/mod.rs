@@ -1,3 +1,6 @@
 //! Brokers.
 
 pub mod simulated;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,345 @@
+//! The journal on a real file: what is promised of a transaction, seen from outside.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use sqlx::{ConnectOptions, Connection};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::decide::{Admit, Decision, Effect, Execute};
+use crate::domain::ids::{EntryId, OrderId, RequestKey};
+use crate::domain::market::Market;
+use crate::domain::order::{ContentHash, OrderSpec};
+use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
+use crate::domain::refusal::Code;
+use crate::domain::request::{OrderRef, OutcomeResult, Received, Request};
+use crate::domain::risk::Limit;
+use crate::domain::status::Status;
+use crate::domain::time::Timestamp;
+use crate::domain::venue::Venue;
+use crate::ports::journal::JournalReader;
+
+/// A clock that stands still until it is moved, and ids that count.
+struct TestClock {
+    now_us: AtomicU64,
+    ids: AtomicU64,
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(i64::try_from(self.now_us.load(Ordering::SeqCst)).unwrap())
+    }
+
+    fn uuid(&self) -> Uuid {
+        let n = u128::from(self.ids.fetch_add(1, Ordering::SeqCst));
+        Uuid::from_u128((0x0190_0000_0000_7000_8000_0000_0000_0000 | (n << 96)) + (n << 20))
+    }
+}
+
+#[derive(Default)]
+struct Commits(AtomicU64);
+
+impl JournalObserver for Commits {
+    fn committed(&self, _inputs: usize, _took: Duration) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Lab {
+    folder: TempDir,
+    clock: Arc<TestClock>,
+    commits: Arc<Commits>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let clock = TestClock { now_us: AtomicU64::new(1_800_000_000_000_000), ids: AtomicU64::new(1) };
+        Self { folder: tempfile::tempdir().unwrap(), clock: Arc::new(clock), commits: Arc::default() }
+    }
+
+    fn settings(&self) -> SqliteSettings {
+        SqliteSettings { url: format!("sqlite://{}/journal.db", self.folder.path().display()), readers: 2 }
+    }
+
+    async fn open(&self, max_position: i64) -> SqliteJournal {
+        let rules = Arc::new(rules());
+        let opened =
+            SqliteJournal::open(&self.settings(), rules, self.clock.clone(), self.commits.clone()).await;
+        let (journal, _writer) = opened.unwrap();
+        journal.init_limits(&[limits(max_position)]).await.unwrap();
+        journal
+    }
+
+    /// Another program at the same file.
+    async fn stranger(&self) -> SqliteConnection {
+        SqliteConnectOptions::from_str(&self.settings().url).unwrap().connect().await.unwrap()
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        default_broker: "mock".parse().unwrap(),
+        routes: Vec::new(),
+        brokers: BTreeSet::from(["mock".parse().unwrap()]),
+        venue: Venue {
+            seed: 1,
+            failure_rate: Decimal::ZERO,
+            slippage_pct: Decimal::ZERO,
+            commission_pct: Decimal::ONE,
+            prices: BTreeMap::new(),
+            instruments: BTreeMap::new(),
+        },
+        max_quote_age_us: 5_000_000,
+        session_start_us: 0,
+        max_request_age_us: None,
+        lease_us: 10_000_000,
+    }
+}
+
+fn limits(max_position: i64) -> LimitRow {
+    LimitRow {
+        symbol: "*".into(),
+        max_order_quantity: Limit::Unlimited,
+        max_order_notional: Limit::Unlimited,
+        max_position: Limit::At(max_position.into()),
+        max_daily_loss: Limit::Unlimited,
+        price_collar_pct: Limit::Unlimited,
+        max_orders_per_second: Limit::Unlimited,
+    }
+}
+
+fn spec(n: u64, kind: OrderType) -> OrderSpec {
+    OrderSpec {
+        id: OrderId(Uuid::from_u128(u128::from(n) + 1)),
+        client_order_id: format!("c{n}").parse().unwrap(),
+        symbol: "BTCUSDT".parse().unwrap(),
+        side: Side::Buy,
+        quantity: "1".parse().unwrap(),
+        order_type: kind,
+        time_in_force: TimeInForce::Gtc,
+        broker: None,
+        conditions: Vec::new(),
+        parent_order_id: None,
+        linked_orders: Vec::new(),
+        execution_instructions: ExecutionInstructions::default(),
+        max_slippage: None,
+        position_size_check: None,
+        strategy_id: None,
+        signal_id: None,
+        component_name: None,
+        metadata: Some(serde_json::json!({"note": "ü \u{1f980} 'quoted' \"twice\""})),
+    }
+}
+
+fn market() -> Market {
+    Market::Fixed("100".parse().unwrap())
+}
+
+fn admit(n: u64, request: Request, deliveries: u32) -> Input {
+    Input::Admit(Box::new(Admit {
+        received: Arc::new(Received {
+            key: RequestKey { lane: "orders".into(), entry: EntryId { ms: 1, seq: n } },
+            hash: ContentHash::of(&n.to_be_bytes()),
+            request,
+            made_at: Timestamp::from_micros(0),
+            deliveries,
+            traceparent: None,
+        }),
+        market: market(),
+        no_older_entries: true,
+        worker: "w".into(),
+    }))
+}
+
+fn submit(n: u64) -> Input {
+    admit(n, Request::Submit(Box::new(spec(n, OrderType::Market))), 1)
+}
+
+fn execute(decision: &Decision) -> Input {
+    let Effect::Execute { order, epoch } = &decision.effect else { panic!("{decision:?}") };
+    Input::Execute(Execute {
+        order_id: order.spec.id,
+        broker: order.broker.clone(),
+        symbol: order.spec.symbol.clone(),
+        epoch: *epoch,
+        market: market(),
+    })
+}
+
+async fn decide(journal: &SqliteJournal, inputs: Vec<Input>) -> Vec<Decision> {
+    journal.transact(inputs).await.unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn an_order_is_kept_with_everything_that_happened_to_it() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let admitted = decide(&journal, vec![submit(0), submit(1)]).await;
+    let answered = decide(&journal, admitted.iter().map(execute).collect()).await;
+    for (decision, n) in answered.iter().zip(0..) {
+        let Effect::Finish { order: Some(order), .. } = &decision.effect else { panic!("{decision:?}") };
+        let id: OrderRef = OrderRef::Client(format!("c{n}").parse().unwrap());
+        assert_eq!(journal.order(&id).await.unwrap().as_ref(), Some(&**order));
+        let events = journal.events(order.spec.id).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.version).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    }
+    let positions = journal.positions().await.unwrap();
+    assert_eq!(positions[0].2.quantity.to_string(), "2");
+    assert_eq!(positions[0].2.commission.to_string(), "2");
+    assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+}
+
+#[tokio::test]
+async fn what_is_not_published_is_offered_until_it_is_marked() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let admitted = decide(&journal, vec![submit(0)]).await;
+    decide(&journal, vec![execute(&admitted[0])]).await;
+    let id = spec(0, OrderType::Market).id;
+    let unpublished = |journal: &SqliteJournal| {
+        let reader = journal.readers.clone();
+        async move {
+            let count =
+                sqlx::query_scalar::<_, i64>("SELECT count(*) FROM outbox_commits").fetch_one(&reader).await;
+            count.unwrap()
+        }
+    };
+    assert_eq!(unpublished(&journal).await, 2);
+    journal.mark_published(Published { orders: vec![(id, 3)], outcomes: Vec::new() }).await.unwrap();
+    let due = journal.unpublished(&[], lab.clock.now(), 10).await.unwrap();
+    assert_eq!((due.len(), due[0].commits.len(), due[0].published), (1, 2, 1));
+    let key = RequestKey { lane: "orders".into(), entry: EntryId { ms: 1, seq: 0 } };
+    journal.mark_published(Published { orders: vec![(id, 5)], outcomes: vec![key] }).await.unwrap();
+    assert!(journal.unpublished(&[], lab.clock.now(), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_input_that_cannot_be_written_fails_alone() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let mut stranger = lab.stranger().await;
+    // What no decision can foresee: a row that stands in the way.
+    let trap = "CREATE TRIGGER trap BEFORE INSERT ON orders WHEN new.client_order_id = 'c3' \
+                BEGIN SELECT RAISE(ABORT, 'trapped'); END";
+    sqlx::query(trap).execute(&mut stranger).await.unwrap();
+    sqlx::query(
+        "CREATE UNIQUE INDEX one_seven ON orders (CASE WHEN client_order_id IN ('c6', 'c7') THEN 1 END)",
+    )
+    .execute(&mut stranger)
+    .await
+    .unwrap();
+    let results = journal.transact((0..8).filter(|n| *n != 3).map(submit).collect()).await.unwrap();
+    let failed: Vec<usize> = results.iter().enumerate().filter(|(_, r)| r.is_err()).map(|(n, _)| n).collect();
+    assert_eq!(failed, [6], "c7 alone: {results:?}");
+    let kept = journal
+        .orders(&crate::ports::journal::OrderFilter { limit: 100, ..Default::default() })
+        .await
+        .unwrap();
+    assert_eq!(kept.len(), 6);
+    assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+}
+
+#[tokio::test]
+async fn while_another_holds_the_file_nothing_is_decided_and_later_it_is() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let mut stranger = lab.stranger().await;
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut stranger).await.unwrap();
+    let refused = journal.transact(vec![submit(0)]).await;
+    assert!(
+        matches!(&refused, Err(JournalError::Unavailable { why, .. }) if why.contains("locked")),
+        "{refused:?}"
+    );
+    assert!(matches!(journal.probe().await, Err(JournalError::Unavailable { .. })));
+    sqlx::query("COMMIT").execute(&mut stranger).await.unwrap();
+    journal.probe().await.unwrap();
+    let admitted = decide(&journal, vec![submit(0)]).await;
+    assert!(matches!(admitted[0].effect, Effect::Execute { .. }));
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_leaves_no_trace_in_memory_either() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let admitted = decide(&journal, vec![submit(0)]).await;
+    let mut stranger = lab.stranger().await;
+    let trap =
+        "CREATE TRIGGER trap BEFORE INSERT ON trades BEGIN SELECT RAISE(ABORT, 'no trades today'); END";
+    sqlx::query(trap).execute(&mut stranger).await.unwrap();
+    assert!(journal.transact(vec![execute(&admitted[0])]).await.is_err());
+    sqlx::query("DROP TRIGGER trap").execute(&mut stranger).await.unwrap();
+    let answered = decide(&journal, vec![execute(&admitted[0])]).await;
+    let Effect::Finish { outcome, .. } = &answered[0].effect else { panic!("{answered:?}") };
+    assert_eq!(outcome.result, OutcomeResult::Completed(Status::Filled));
+    assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+}
+
+/// Two processes at one file, each with what it remembers of its own orders.
+#[tokio::test]
+async fn two_workers_never_admit_beyond_a_limit_nor_decide_on_an_order_that_moved() {
+    let lab = Lab::new();
+    let (one, two) = (lab.open(10).await, lab.open(10).await);
+    let batches = (0..30).map(|n| vec![submit(n)]);
+    let mut admitted = Vec::new();
+    for (n, batch) in batches.enumerate() {
+        let journal = if n % 2 == 0 { &one } else { &two };
+        admitted.extend(decide(journal, batch).await);
+    }
+    let passed: Vec<&Decision> =
+        admitted.iter().filter(|d| matches!(d.effect, Effect::Execute { .. })).collect();
+    assert_eq!(passed.len(), 10);
+    let refused = admitted.iter().filter(|decision| match &decision.effect {
+        Effect::Finish { outcome, .. } => outcome.code() == Some(Code::PositionLimit),
+        _ => false,
+    });
+    assert_eq!(refused.count(), 20);
+    // Both answer every order: each is executed by the first, whoever remembers it.
+    for decision in &passed {
+        decide(&two, vec![execute(decision)]).await;
+        let again = decide(&one, vec![execute(decision)]).await;
+        assert!(again[0].commits.is_empty(), "executed twice: {again:?}");
+    }
+    assert_eq!(one.positions().await.unwrap()[0].2.quantity.to_string(), "10");
+    assert!(crate::engine::replay::replay(&one).await.unwrap().is_equal());
+}
+
+#[tokio::test]
+async fn what_waits_is_committed_together() {
+    let lab = Lab::new();
+    let journal = Arc::new(lab.open(1000).await);
+    let before = lab.commits.0.load(Ordering::SeqCst);
+    let calls = (0..100).map(|n| {
+        let journal = journal.clone();
+        tokio::spawn(async move { journal.transact(vec![submit(n)]).await.unwrap() })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert!(call.await.unwrap()[0].is_ok());
+    }
+    let commits = lab.commits.0.load(Ordering::SeqCst) - before;
+    assert!(commits < 50, "100 calls took {commits} commits");
+}
+
+#[tokio::test]
+async fn limits_are_loaded_once() {
+    let lab = Lab::new();
+    let journal = lab.open(10).await;
+    assert!(!journal.init_limits(&[limits(99)]).await.unwrap());
+    assert_eq!(journal.limits().await.unwrap(), [limits(10)]);
+}
+
+#[tokio::test]
+async fn the_file_is_durable_by_what_it_says_itself() {
+    let lab = Lab::new();
+    let journal = lab.open(10).await;
+    let mut conn = connect(&lab.settings().url).await.unwrap();
+    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut conn).await.unwrap();
+    let said = assert_durable(&mut conn, "here").await.unwrap_err().to_string();
+    assert!(said.contains("synchronous is 1") && said.contains("here"), "{said}");
+    drop(journal);
+    conn.close().await.unwrap();
+}
