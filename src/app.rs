@@ -1,6 +1,7 @@
 //! The composition root: the one place that names adapters.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use secrecy::ExposeSecret;
 use crate::adapters::brokers::simulated::SimulatedBroker;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::journal::sqlite::{SqliteJournal, SqliteSettings};
-use crate::adapters::redis::{Decode, Redis, RedisFault, RedisSettings};
+use crate::adapters::redis::{Decode, RawEntry, Redis, RedisFault, RedisSettings};
 use crate::api::http::{self, HttpError, Sources};
 use crate::api::position::Marks;
 use crate::config::{self, Settings};
@@ -18,7 +19,11 @@ use crate::domain::amount::{AmountError, Price, Quantity};
 use crate::domain::decide::Rules;
 use crate::domain::ids::{BrokerName, NameError, Symbol};
 use crate::domain::instrument::Instrument;
+use crate::domain::order::ContentHash;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::request::{Received, Refused, Request, RequestKind};
 use crate::domain::risk::{Limit, LimitRow};
+use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 use crate::engine::{Engine, Forgettable};
 use crate::ports::clock::Clock;
@@ -27,7 +32,7 @@ use crate::runtime::health::Health;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shutdown::Shutdown;
 use crate::wire;
-use crate::workers::{self, Context, Limits};
+use crate::workers::{self, Context, Ended, Limits};
 
 /// Broker names that exist in mock mode even without a table of their own: the real brokers' own.
 const KNOWN_BROKERS: [&str; 5] = ["mock", "oanda", "binance_spot", "binance_futures", "mexc"];
@@ -156,6 +161,7 @@ pub fn rules(settings: &Settings) -> Result<Rules, AppError> {
         max_quote_age_us: micros(settings.risk.max_quote_age),
         session_start_us: midnight.num_microseconds().unwrap_or(0),
         max_request_age_us: settings.worker.max_request_age.map(micros),
+        max_deliveries: settings.worker.max_deliveries,
         lease_us: micros(settings.worker.claim_idle),
     })
 }
@@ -285,8 +291,36 @@ fn decoder(settings: &Settings, clock: Arc<dyn Clock>) -> Decode {
     let max_payload_bytes = settings.worker.max_payload_bytes;
     Arc::new(move |entry| {
         let context = wire::Context { key: entry.key, max_payload_bytes, order_id: clock.uuid() };
-        wire::decode_entry(entry.fields, &context).received(entry.key.clone(), entry.deliveries)
+        let decode = || wire::decode_entry(entry.fields, &context);
+        let received = catch_unwind(AssertUnwindSafe(decode))
+            .map(|decoded| decoded.received(entry.key.clone(), entry.deliveries));
+        // A fault of ours; the entry ends alone, and its neighbours go on.
+        received.unwrap_or_else(|_| undecodable(entry))
     })
+}
+
+fn undecodable(entry: &RawEntry<'_>) -> Received {
+    tracing::error!(entry_id = %entry.key.entry, "ALARM: decoding a request panicked");
+    let bytes: Vec<u8> =
+        entry.fields.iter().flat_map(|(name, value)| [*name, *value]).flatten().copied().collect();
+    let refused = Refused {
+        kind: RequestKind::Unknown,
+        refusal: Refusal::new(
+            Code::InvalidPayload,
+            "the request cannot be decoded: this is a fault of the worker",
+        ),
+        client_order_id: None,
+        order_id: None,
+        payload: None,
+    };
+    Received {
+        key: entry.key.clone(),
+        hash: ContentHash::of(&bytes),
+        request: Request::Refused(Box::new(refused)),
+        made_at: Timestamp::from_micros(i64::try_from(entry.key.entry.ms).unwrap_or(0).saturating_mul(1000)),
+        deliveries: entry.deliveries,
+        traceparent: None,
+    }
 }
 
 /// A worker under way.
@@ -341,6 +375,7 @@ impl Worker {
         let context = Context {
             engine,
             metrics: metrics.clone(),
+            calls: metrics.exchange_call("mock", "submit"),
             redis: health.component("redis", Some(STALE_AFTER)),
             journal: health.component("journal", Some(STALE_AFTER)),
             shutdown: shutdown.token(),
@@ -375,16 +410,20 @@ impl Worker {
         self.serving.as_ref().map(|(address, _)| *address)
     }
 
-    /// Serves until it is asked to stop, then drains. Says whether nothing was left behind.
-    pub async fn run(self, shutdown: &Shutdown) -> bool {
-        shutdown.token().cancelled().await;
-        self.health.drain("the worker was asked to stop");
-        let drained = self.running.drained().await;
-        self.stop_http.trigger("the worker has drained");
+    /// Serves until it is asked to stop, then drains.
+    pub async fn run(self, shutdown: &Shutdown) -> Ended {
+        let (health, token) = (self.health.clone(), shutdown.token());
+        let unready = tokio::spawn(async move {
+            token.cancelled().await;
+            health.drain("the worker was asked to stop");
+        });
+        let ended = self.running.drained().await;
+        unready.abort();
+        self.stop_http.trigger("the worker has stopped");
         if let Some((_, serving)) = self.serving {
             drop(serving.await);
         }
-        drained
+        ended
     }
 }
 

@@ -128,7 +128,8 @@ fn exact(mut mantissa: i128, mut scale: u32) -> Option<Decimal> {
         mantissa /= 10;
         scale -= 1;
     }
-    if i64::from(scale) > MAX_SCALE || mantissa.abs() > MAX_MANTISSA {
+    // What is written must read back: no more digits than `parse` takes.
+    if i64::from(scale) > MAX_SCALE || decimal_digits(mantissa.abs()) > MAX_DIGITS {
         return None;
     }
     Decimal::try_from_i128_with_scale(mantissa, scale).ok()
@@ -226,7 +227,14 @@ impl Quantity {
         add(self.0, other.0).map(Self)
     }
 
-    /// What is left after `other` is taken away; zero where `other` is more.
+    /// `self − other`, or `None` where that is negative or has too many digits.
+    #[must_use]
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        sub(self.0, other.0).filter(|rest| !rest.is_sign_negative() || rest.is_zero()).map(Self)
+    }
+
+    /// What is left after `other` is taken away; zero where `other` is more, or where the rest has too
+    /// many digits.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         sub(self.0, other.0).filter(|d| !d.is_sign_negative()).map_or(Self::ZERO, Self)
@@ -299,6 +307,15 @@ mod tests {
         fn what_is_printed_reads_back(mantissa in 0i128..9_999_999_999_999_999_999_999_999_999, scale in 0u32..=28) {
             let value = Decimal::try_from_i128_with_scale(mantissa, scale).unwrap().normalize();
             prop_assert_eq!(parse(&value.to_string()), Ok(value));
+        }
+
+        /// Whatever comes out of a calculation can be read again.
+        #[test]
+        fn results_read_back(a in -9_999_999_999_999_999_999_999_999_999i128..9_999_999_999_999_999_999_999_999_999, b in -9_999_999_999_999_999_999_999_999_999i128..9_999_999_999_999_999_999_999_999_999, s in 0u32..=28, t in 0u32..=28, small in -99i64..99) {
+            let (x, y) = (Decimal::from_i128_with_scale(a, s), Decimal::from_i128_with_scale(b, t));
+            for result in [add(x, y), sub(x, y), mul(x, Decimal::new(small, 1)), mul(x, y)].into_iter().flatten() {
+                prop_assert_eq!(parse(&result.to_string()), Ok(result));
+            }
         }
 
         #[test]

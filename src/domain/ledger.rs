@@ -23,11 +23,13 @@ use super::venue::Spent;
 pub struct Keys {
     pub client_ids: Vec<ClientOrderId>,
     pub orders: Vec<OrderId>,
-    /// Requests that may be known already: redelivered ones and commands.
+    /// Requests that may be known already.
     pub requests: Vec<RequestKey>,
+    /// Entries whose order is wanted, whatever its ids.
+    pub entries: Vec<RequestKey>,
     pub instruments: Vec<(BrokerName, Symbol)>,
-    /// A page of the orders that rest in the journal for the embedded venue.
-    pub resting: Option<RestingPage>,
+    /// Pages of the orders that rest in the journal for the embedded venue.
+    pub resting: Vec<RestingPage>,
 }
 
 #[derive(Debug, Clone)]
@@ -172,8 +174,8 @@ pub struct Ledger {
     pub spent: HashMap<(BrokerName, Symbol, Side), Spent>,
     /// Trade ids booked for the loaded orders.
     pub trades: HashSet<(OrderId, String)>,
-    /// Admission numbers of the page asked for, oldest first.
-    pub resting: Vec<OrderId>,
+    /// The pages asked for, oldest order first.
+    pub resting: HashMap<(BrokerName, Symbol), Vec<OrderId>>,
     pub changes: Changes,
 }
 
@@ -222,7 +224,7 @@ impl Ledger {
             sessions: HashMap::new(),
             spent: HashMap::new(),
             trades: HashSet::new(),
-            resting: Vec::new(),
+            resting: HashMap::new(),
             changes: Changes::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! Prices: what the market-data feed or the configuration says a symbol is worth.
 
+use std::borrow::Cow;
+
 use rust_decimal::Decimal;
 
 use super::amount::{self, Price, Quantity};
@@ -37,6 +39,12 @@ pub struct Offer {
 }
 
 impl Quote {
+    /// Its timestamp is readable, not older than `max_age_us`, and not further in the future either.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp, max_age_us: i64) -> bool {
+        self.timestamp.is_some_and(|at| now.micros_since(at).abs() <= max_age_us)
+    }
+
     /// Bid above ask: the feed is broken or the parts are of different times.
     #[must_use]
     pub fn is_crossed(&self) -> bool {
@@ -79,6 +87,17 @@ impl Market {
                 }
                 (None, _, _) => None,
             },
+        }
+    }
+
+    /// A quote that is aged or crossed offers nothing: nobody trades on it.
+    #[must_use]
+    pub fn tradable(&self, now: Timestamp, max_age_us: i64) -> Cow<'_, Self> {
+        match self {
+            Self::Quoted(quote) if !quote.is_fresh(now, max_age_us) || quote.is_crossed() => {
+                Cow::Owned(Self::Quoted(Quote { timestamp: quote.timestamp, ..Quote::default() }))
+            }
+            Self::Unknown | Self::Fixed(_) | Self::Quoted(_) => Cow::Borrowed(self),
         }
     }
 

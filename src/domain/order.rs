@@ -191,7 +191,10 @@ impl Order {
                 booked.as_ref().map_or(self.state.filled_quantity, |b| b.filled_quantity),
             ),
         };
-        let step = event.kind.step(total.get() - filled.get()).ok_or(ApplyError::Transition {
+        // What is left must be exact too, or the reservation would be lost.
+        let open = amount::sub(total.get(), filled.get())
+            .ok_or_else(|| ApplyError::Overflow { order, trade_id: event.kind.name().to_owned() })?;
+        let step = event.kind.step(open).ok_or(ApplyError::Transition {
             order,
             error: InvalidTransition { status: self.state.status, step: status::Step::Validate },
         })?;

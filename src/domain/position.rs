@@ -113,7 +113,7 @@ impl Position {
             Side::Buy => &mut self.reserved_buy,
             Side::Sell => &mut self.reserved_sell,
         };
-        *reserved = reserved.saturating_sub(before).checked_add(after)?;
+        *reserved = reserved.checked_sub(before)?.checked_add(after)?;
         Some(())
     }
 }

@@ -57,6 +57,8 @@ codes! {
     BrokerUnavailable = "BROKER_UNAVAILABLE",
     UnknownOrder = "UNKNOWN_ORDER",
     OrderTerminal = "ORDER_TERMINAL",
+    /// It brought its worker down again and again.
+    MaxDeliveries = "MAX_DELIVERIES",
 }
 
 impl Code {
@@ -82,7 +84,8 @@ impl Code {
             | Self::RequestExpired
             | Self::UnsupportedByBroker
             | Self::UnknownOrder
-            | Self::OrderTerminal => false,
+            | Self::OrderTerminal
+            | Self::MaxDeliveries => false,
         }
     }
 }

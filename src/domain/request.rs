@@ -17,6 +17,9 @@ pub enum Request {
     Cancel(OrderRef),
     /// It could not be read, or asks for what cannot be: it ends with this refusal.
     Refused(Box<Refused>),
+    /// The entry's body was trimmed from the stream before it was read; whoever had it first may have
+    /// journaled it.
+    Trimmed,
 }
 
 /// A request that was refused before it reached the journal.
@@ -84,6 +87,7 @@ impl Request {
             Self::Submit(_) => RequestKind::Submit,
             Self::Cancel(_) => RequestKind::Cancel,
             Self::Refused(refused) => refused.kind,
+            Self::Trimmed => RequestKind::Unknown,
         }
     }
 }

@@ -161,7 +161,7 @@ fn order_rate(order: &OrderSpec, limits: &LimitRow, recent: u64) -> Option<Refus
     let limit = limits.max_orders_per_second.at()?;
     (Decimal::from(recent) >= limit).then(|| {
         let reason = format!(
-            "{recent} orders in {} within a second, max_orders_per_second is {limit}: send it again later",
+            "{recent} orders in {} within a second, max_orders_per_second is {limit}: send it later, under a new client_order_id",
             order.symbol
         );
         Refusal::new(Code::OrderRate, reason)

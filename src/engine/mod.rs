@@ -40,6 +40,9 @@ pub enum EngineError {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// Redis does not show yet what outcomes rest on.
+    #[error("{requests} outcomes wait for events of their orders that are not published yet")]
+    Behind { requests: usize },
 }
 
 impl From<AnswerError> for EngineError {
@@ -93,10 +96,10 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Something is to be asked of a broker.
+    /// How much is to be asked of a broker.
     #[must_use]
-    pub fn has_effects(&self) -> bool {
-        !self.due.is_empty()
+    pub fn effects(&self) -> usize {
+        self.due.len()
     }
 }
 
@@ -136,7 +139,7 @@ impl Engine {
                 let broker = self.rules.route(spec.broker.as_ref(), &spec.symbol);
                 markets.get(&(broker, spec.symbol.clone())).cloned().unwrap_or(Market::Unknown)
             }
-            Request::Cancel(_) | Request::Refused(_) => Market::Unknown,
+            Request::Cancel(_) | Request::Refused(_) | Request::Trimmed => Market::Unknown,
         };
         Input::Admit(Box::new(Admit {
             received: received.clone(),
@@ -150,7 +153,7 @@ impl Engine {
         tracing::error!(entry_id = %received.key.entry, %error, "a request cannot be journaled");
         let (client_order_id, order_id) = match &received.request {
             Request::Submit(spec) => (Some(spec.client_order_id.clone()), None),
-            Request::Cancel(_) => (None, None),
+            Request::Cancel(_) | Request::Trimmed => (None, None),
             Request::Refused(refused) => (refused.client_order_id.clone(), refused.order_id),
         };
         let refused = Arc::new(Received {
@@ -182,7 +185,7 @@ impl Engine {
                 Request::Submit(spec) => {
                     Some((self.rules.route(spec.broker.as_ref(), &spec.symbol), spec.symbol.clone()))
                 }
-                Request::Cancel(_) | Request::Refused(_) => None,
+                Request::Cancel(_) | Request::Refused(_) | Request::Trimmed => None,
             })
             .collect();
         if wanted.is_empty() {
@@ -203,7 +206,13 @@ impl Engine {
             return Ok(());
         }
         let due = admitted.due.iter().map(|effect| effect.due.clone()).collect();
-        let decided = self.broker.answer(due).await?;
+        let decided = match self.broker.answer(due).await {
+            Ok(decided) => decided,
+            Err(error) => {
+                admitted.forget_markets();
+                return Err(error.into());
+            }
+        };
         let asked = std::mem::take(&mut admitted.due);
         for (effect, decision) in asked.into_iter().zip(decided) {
             match decision {
@@ -232,11 +241,7 @@ impl Engine {
             return;
         }
         tokio::time::sleep(latency).await;
-        for effect in &mut admitted.due {
-            if let Due::Submit { market, .. } = &mut effect.due {
-                *market = None;
-            }
-        }
+        admitted.forget_markets();
     }
 
     #[must_use]
@@ -277,7 +282,7 @@ impl Engine {
 type Markets = HashMap<(BrokerName, Symbol), Market>;
 
 /// The journal may know it by now.
-fn redelivered(received: &Arc<Received>) -> Arc<Received> {
+pub fn redelivered(received: &Arc<Received>) -> Arc<Received> {
     Arc::new(Received { deliveries: received.deliveries.max(2), ..(**received).clone() })
 }
 
@@ -297,6 +302,15 @@ impl Admitted {
             Effect::Finish { outcome, order } => self.batch.finish(received, outcome, order),
             Effect::Wait(wait) => self.waiting.push(Waiting { received: redelivered(received), wait }),
             Effect::NextPage { .. } | Effect::Nothing => {}
+        }
+    }
+
+    /// Time has passed: what the broker answers by is to be read again.
+    fn forget_markets(&mut self) {
+        for effect in &mut self.due {
+            if let Due::Submit { market, .. } = &mut effect.due {
+                *market = None;
+            }
         }
     }
 

@@ -1,16 +1,16 @@
 //! Publishing: commits and outcomes go out through one script, in order for each order, an outcome
 //! after its order. What went out is marked in the journal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::event::OrderEvent;
+use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::{EntryId, OrderId};
 use crate::domain::ledger::Commit;
 use crate::domain::order::Order;
 use crate::domain::request::{Outcome, Received, Request};
 use crate::domain::status::Status;
-use crate::ports::journal::{JournalError, Unpublished};
+use crate::ports::journal::{CommitHistory, JournalError};
 use crate::ports::publisher::{
     CommitNotice, Finish, FinishAnswer, OrderAnswer, OrderUpdate, Publication, Published,
 };
@@ -118,7 +118,9 @@ fn finish(ended: &Ended, json: &HashMap<OrderId, (u64, Arc<str>)>) -> Finish {
         (Some(order), None, _) => Some(wire::order_json(order).into()),
         // Refused before it became an order: what was asked for.
         (None, _, Request::Submit(spec)) => Some(wire::spec_json(spec).into()),
-        (Some(_), Some(_), _) | (None, _, Request::Cancel(_) | Request::Refused(_)) => None,
+        (Some(_), Some(_), _) | (None, _, Request::Cancel(_) | Request::Refused(_) | Request::Trimmed) => {
+            None
+        }
     };
     let (completed, fields) = wire::outcome_fields(&ended.outcome, None);
     let after = ended.order.as_ref().map(|order| (order.spec.id, order.state.version));
@@ -149,16 +151,16 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut publication = Publication { forget: self.forgettable.take(), ..batch.publication() };
+        let mut publication = batch.publication();
         let mut waiting: Vec<usize> = (0..publication.finishes.len()).collect();
         let mut published = Published::default();
-        for round in 0..MAX_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let answers = self.publisher.publish(&publication).await?;
-            let mut behind: Vec<OrderId> = Vec::new();
+            let mut behind: BTreeMap<OrderId, u64> = BTreeMap::new();
             for (update, answer) in publication.orders.iter().zip(&answers.orders) {
                 match answer {
                     OrderAnswer::Published(version) => published.orders.push((update.order_id, *version)),
-                    OrderAnswer::Behind(_) => behind.push(update.order_id),
+                    OrderAnswer::Behind(version) => drop(behind.insert(update.order_id, *version)),
                 }
             }
             let mut still = Vec::new();
@@ -169,82 +171,106 @@ impl Engine {
                         published.outcomes.extend(batch.ended.get(*place).map(|e| e.outcome.key.clone()));
                     }
                     // Whoever owns the entry now finds the outcome in the journal and finishes it.
-                    FinishAnswer::Anothers => {
-                        tracing::warn!(entry_id = %finish.entry, "another worker took the request over; it will publish the outcome");
-                    }
-                    FinishAnswer::Gone => {
-                        tracing::error!(entry_id = %finish.entry, "the request is gone from Redis before its outcome was published: Redis lost data; the outcome is in the journal");
-                    }
+                    FinishAnswer::Anothers => tracing::warn!(
+                        entry_id = %finish.entry,
+                        "another worker took the request over; it will publish the outcome"
+                    ),
+                    FinishAnswer::Gone => tracing::error!(
+                        entry_id = %finish.entry,
+                        "ALARM: Redis lost the request before its outcome was published; the outcome is in the journal"
+                    ),
                     FinishAnswer::Behind => {
-                        behind.extend(finish.after.map(|(order, _)| order));
+                        if let Some((order, _)) = finish.after {
+                            behind.entry(order).or_insert(0);
+                        }
                         still.push(*place);
                     }
                 }
             }
             if behind.is_empty() && still.is_empty() {
-                break;
-            }
-            if round + 1 == MAX_ROUNDS {
-                tracing::warn!(
-                    requests = still.len(),
-                    "outcomes still wait for their orders' events; they stay pending"
-                );
-                break;
+                self.mark(published);
+                return Ok(());
             }
             publication = self.catch_up(batch, &behind, &still).await?;
             waiting = still;
         }
         self.mark(published);
-        Ok(())
+        Err(EngineError::Behind { requests: waiting.len() })
     }
 
-    /// All that the journal holds unpublished of these orders, and the outcomes that wait for it.
+    /// What Redis lacks of these orders, and the outcomes that wait for it.
     async fn catch_up(
         &self,
         batch: &Batch,
-        behind: &[OrderId],
+        behind: &BTreeMap<OrderId, u64>,
         still: &[usize],
     ) -> Result<Publication, EngineError> {
-        let mut orders = behind.to_vec();
-        orders.sort_unstable();
-        orders.dedup();
-        let limit = u32::try_from(orders.len()).unwrap_or(u32::MAX).max(1);
-        let unpublished = self.reader.unpublished(&orders, self.clock.now(), limit).await?;
-        let updates: Vec<OrderUpdate> = unpublished.iter().map(update_of).collect::<Result<_, _>>()?;
-        let offered: Vec<OrderId> = updates.iter().map(|update| update.order_id).collect();
+        let mut orders = Vec::with_capacity(behind.len());
+        for (order, version) in behind {
+            orders.extend(update_of(&self.reader.commits(*order).await?, *version)?);
+        }
+        let offered: Vec<OrderId> = orders.iter().map(|update| update.order_id).collect();
         let json = HashMap::new();
         let finishes = still.iter().filter_map(|place| batch.ended.get(*place)).map(|ended| {
             let mut finish = finish(ended, &json);
-            // All of it was marked as published: Redis let go of the version, or lost it.
+            // All of it is marked as published: Redis let go of the version, or lost it.
             finish.after = finish.after.filter(|(order, _)| offered.contains(order));
             finish
         });
-        Ok(Publication { finishes: finishes.collect(), orders: updates, forget: Vec::new() })
+        Ok(Publication { finishes: finishes.collect(), orders, forget: Vec::new() })
     }
 
     /// Publishes what has waited since before `older_than_us` ago: whoever journaled it could not.
     /// Says how many orders it offered.
     pub async fn relay(&self, older_than_us: i64, limit: u32) -> Result<usize, EngineError> {
         let before = self.clock.now().plus_micros(-older_than_us);
-        let unpublished = self.reader.unpublished(&[], before, limit).await?;
-        if unpublished.is_empty() {
-            return Ok(0);
-        }
-        let orders: Vec<OrderUpdate> = unpublished.iter().map(update_of).collect::<Result<_, _>>()?;
-        let publication = Publication { orders, ..Publication::default() };
-        let answers = self.publisher.publish(&publication).await?;
+        let due = self.reader.unpublished(before, limit).await?;
+        let mut lacking: BTreeMap<OrderId, u64> = due.iter().map(|order| (*order, 0)).collect();
         let mut published = Published::default();
-        for (update, answer) in publication.orders.iter().zip(&answers.orders) {
-            match answer {
-                OrderAnswer::Published(version) => published.orders.push((update.order_id, *version)),
-                OrderAnswer::Behind(version) => tracing::warn!(
-                    order_id = %update.order_id, client_order_id = %update.client_order_id, version,
-                    "Redis published less of this order than the journal has marked"
-                ),
+        // Once as the journal has marked it, and once more as Redis answers.
+        for _ in 0..2 {
+            let mut orders = Vec::with_capacity(lacking.len());
+            for (order, version) in &lacking {
+                let history = self.reader.commits(*order).await;
+                match history.and_then(|history| update_of(&history, *version)) {
+                    Ok(update) => orders.extend(update),
+                    Err(error @ JournalError::Corrupt { .. }) => {
+                        tracing::error!(order_id = %order, %error, "ALARM: an order's events cannot be read");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if orders.is_empty() {
+                break;
+            }
+            let publication = Publication { orders, ..Publication::default() };
+            let answers = self.publisher.publish(&publication).await?;
+            lacking.clear();
+            for (update, answer) in publication.orders.iter().zip(&answers.orders) {
+                match answer {
+                    OrderAnswer::Published(version) => published.orders.push((update.order_id, *version)),
+                    OrderAnswer::Behind(version) => drop(lacking.insert(update.order_id, *version)),
+                }
             }
         }
         self.mark(published);
-        Ok(publication.orders.len())
+        Ok(due.len())
+    }
+
+    /// Lets the publisher forget the entries that need not be remembered any more.
+    pub async fn forget_finished(&self) -> Result<(), EngineError> {
+        let forget = self.forgettable.take();
+        if forget.is_empty() {
+            return Ok(());
+        }
+        let publication = Publication { forget, ..Publication::default() };
+        match self.publisher.publish(&publication).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.forgettable.add(publication.forget);
+                Err(error.into())
+            }
+        }
     }
 
     /// Marks in the journal what is out, behind the back of the next batch; only then may the publisher
@@ -280,13 +306,13 @@ impl Forgettable {
     }
 }
 
-/// The update that offers an order's unpublished commits, made from its whole history.
-fn update_of(unpublished: &Unpublished) -> Result<OrderUpdate, JournalError> {
-    let corrupt =
-        |why: String| JournalError::Corrupt { what: format!("order {}", unpublished.order_id), why };
+/// The update that offers what Redis lacks of an order, made from its whole history: what comes after
+/// `version`, or where Redis knows nothing (0), what is not marked as published. `None`: nothing.
+fn update_of(history: &CommitHistory, version: u64) -> Result<Option<OrderUpdate>, JournalError> {
+    let corrupt = |why: String| JournalError::Corrupt { what: format!("order {}", history.order_id), why };
     let mut order: Option<Order> = None;
     let mut notices = Vec::new();
-    for (place, events) in unpublished.commits.iter().enumerate() {
+    for (place, events) in history.commits.iter().enumerate() {
         let mut passed = Vec::new();
         for event in events {
             let before = order.as_ref().map(|order| order.state.status);
@@ -295,20 +321,29 @@ fn update_of(unpublished: &Unpublished) -> Result<OrderUpdate, JournalError> {
                 Some(order) => order.apply(event).map_err(|error| corrupt(error.to_string()))?,
             }
             let after = order.as_ref().map(|order| order.state.status);
-            passed.extend(after.filter(|_| after != before));
+            passed.extend(after.filter(|_| after != before || matches!(event.kind, EventKind::Fill(_))));
         }
-        if let Some(order) = order.as_ref().filter(|_| place >= unpublished.published) {
+        passed.dedup();
+        let lacks = if version > 0 {
+            events.first().is_some_and(|event| event.version > version)
+        } else {
+            place >= history.published
+        };
+        if let Some(order) = order.as_ref().filter(|_| lacks) {
             let reason = crate::domain::ledger::reason_of(events);
             notices.push(notice(wire::events_json(events).into(), events, &passed, reason.as_deref(), order));
         }
     }
     let order = order.ok_or_else(|| corrupt("no events".to_owned()))?;
-    Ok(OrderUpdate {
-        order_id: unpublished.order_id,
+    if notices.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(OrderUpdate {
+        order_id: history.order_id,
         client_order_id: order.spec.client_order_id.clone(),
         commits: notices,
         state: wire::order_json(&order).into(),
         terminal: order.state.status.is_terminal(),
-        oldest_unpublished: true,
-    })
+        oldest_unpublished: version == 0,
+    }))
 }

@@ -31,6 +31,10 @@ pub trait Inbox: Send {
     /// The next entries: reclaimed ones first, then new ones. Waits a bounded time and returns an
     /// empty batch when there are none. Must be awaited to its end: a dropped read strands entries.
     async fn next(&mut self) -> Result<Batch, InboxError>;
+
+    /// The same without new entries: what a worker does that has enough to do, while what waits may wait
+    /// for an entry that a dead worker holds.
+    async fn next_abandoned(&mut self) -> Result<Batch, InboxError>;
 }
 
 /// What else can be asked of the pending stream, from any task, while `next` waits.

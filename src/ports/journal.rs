@@ -68,13 +68,11 @@ pub trait JournalReader: Send + Sync {
     /// Symbols in which orders rest at the broker.
     async fn resting_symbols(&self) -> Result<Vec<(BrokerName, Symbol)>, JournalError>;
 
-    /// Orders with commits that are not marked as published, oldest first, with those commits' events.
-    async fn unpublished(
-        &self,
-        only: &[OrderId],
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Unpublished>, JournalError>;
+    /// Orders with commits made before then that are not marked as published, oldest first.
+    async fn unpublished(&self, before: Timestamp, limit: u32) -> Result<Vec<OrderId>, JournalError>;
+
+    /// Everything that ever happened to an order, and from where on it is not marked as published.
+    async fn commits(&self, order: OrderId) -> Result<CommitHistory, JournalError>;
 
     /// Orders with everything that is kept of them, in order of admission, after the given one.
     async fn history(&self, after: u64, limit: u32) -> Result<Vec<History>, JournalError>;
@@ -91,13 +89,13 @@ pub struct OrderFilter {
     pub client_order_id: Option<ClientOrderId>,
 }
 
-/// An order with everything that ever happened to it, and from where on it is not published.
+/// An order's history, commit by commit.
 #[derive(Debug, Clone)]
-pub struct Unpublished {
+pub struct CommitHistory {
     pub order_id: OrderId,
-    /// All commits of the order, oldest first.
+    /// Oldest first.
     pub commits: Vec<Vec<OrderEvent>>,
-    /// How many of them are marked as published.
+    /// How many of them, from the oldest, are marked as published.
     pub published: usize,
 }
 

@@ -37,7 +37,7 @@ async fn measure(context: &Context) -> Result<(), EngineError> {
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     });
     context.metrics.queue(depth.waiting, depth.pending, age);
-    Ok(())
+    context.engine.forget_finished().await
 }
 
 async fn probe(context: &Context) {

@@ -11,14 +11,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::engine::{Engine, EngineError};
 use crate::ports::inbox::Inbox;
 use crate::runtime::health::Component;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::{ExchangeCall, Metrics};
 use crate::runtime::shutdown::Token;
+
+use waiting::Places;
 
 use observe::observe;
 
@@ -27,6 +29,8 @@ use observe::observe;
 pub struct Context {
     pub engine: Arc<Engine>,
     pub metrics: Metrics,
+    /// Calls of the broker that works the orders.
+    pub calls: ExchangeCall,
     pub redis: Component,
     pub journal: Component,
     pub shutdown: Token,
@@ -69,7 +73,10 @@ impl Context {
     fn blame(&self, what: &str, error: &EngineError) {
         let component = match error {
             EngineError::Journal(_) => &self.journal,
-            EngineError::Quotes(_) | EngineError::Publish(_) | EngineError::Inbox(_) => &self.redis,
+            EngineError::Quotes(_)
+            | EngineError::Publish(_)
+            | EngineError::Inbox(_)
+            | EngineError::Behind { .. } => &self.redis,
         };
         component.not_ok(error.to_string());
         tracing::warn!(%error, what, "trying again");
@@ -82,56 +89,84 @@ pub struct Running {
     loops: JoinSet<()>,
     requests: JoinHandle<()>,
     in_flight: Arc<Semaphore>,
+    waiting: Places,
+}
+
+/// How a worker came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing was left behind.
+    Drained,
+    /// Something is left to other workers.
+    Left,
+    /// A loop ended that never should.
+    Broken,
 }
 
 /// Starts all loops.
+#[must_use]
 pub fn start(context: Context, inbox: Box<dyn Inbox>) -> Running {
     let in_flight = Arc::new(Semaphore::new(context.settings.max_in_flight));
-    let (waiting, waits) = mpsc::unbounded_channel();
+    let (sender, waits, waiting) = waiting::channel();
     let mut loops = JoinSet::new();
     loops.spawn(heartbeat::run(context.clone()));
     loops.spawn(broker_updates::run(context.clone()));
     loops.spawn(relay::run(context.clone()));
-    loops.spawn(waiting::run(context.clone(), waiting.clone(), waits));
-    let requests = tokio::spawn(requests::run(context.clone(), inbox, in_flight.clone(), waiting));
-    Running { context, loops, requests, in_flight }
+    loops.spawn(waiting::run(context.clone(), sender.clone(), waits));
+    let requests = requests::run(context.clone(), inbox, in_flight.clone(), sender, waiting.clone());
+    Running { context, loops, requests: tokio::spawn(requests), in_flight, waiting }
 }
 
 impl Running {
     /// Waits until the worker was asked to stop, then lets what is in flight finish for as long as
-    /// `drain_timeout` allows. Says whether all of it did.
-    pub async fn drained(mut self) -> bool {
+    /// `drain_timeout` allows.
+    pub async fn drained(mut self) -> Ended {
         let settings = self.context.settings;
-        self.context.shutdown.cancelled().await;
-        let drain = async {
-            let control = self.context.engine.control.clone();
-            // The blocked read is released, not dropped: a dropped one strands what Redis just gave it.
-            while !self.requests.is_finished() {
-                if let Err(error) = control.release().await {
-                    tracing::warn!(%error, "the blocked read could not be released yet");
-                }
-                let _ = tokio::time::timeout(Duration::from_millis(100), &mut self.requests).await;
-            }
-            let all = u32::try_from(settings.max_in_flight).unwrap_or(u32::MAX);
-            drop(self.in_flight.acquire_many(all).await);
-            control.leave().await
+        let shutdown = self.context.shutdown.clone();
+        let broken = tokio::select! {
+            () = shutdown.cancelled() => false,
+            ended = &mut self.requests => { tracing::error!(?ended, "ALARM: the loop that reads requests has ended"); true }
+            ended = self.loops.join_next() => { tracing::error!(?ended, "ALARM: a loop of the worker has ended"); true }
         };
-        let drained = match tokio::time::timeout(settings.drain_timeout, drain).await {
-            Ok(Ok(left)) => left,
+        if broken {
+            return Ended::Broken;
+        }
+        let ended = match tokio::time::timeout(settings.drain_timeout, self.drain()).await {
+            Ok(Ok(true)) => Ended::Drained,
+            Ok(Ok(false)) => Ended::Left,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the consumer's name stays in the group");
-                false
+                Ended::Left
             }
             Err(_) => {
                 tracing::warn!(
                     drain_timeout_ms = u64::try_from(settings.drain_timeout.as_millis()).unwrap_or(u64::MAX),
                     in_flight = settings.max_in_flight - self.in_flight.available_permits(),
+                    waiting = self.waiting.taken(),
                     "drain timed out: what is in flight is left to other workers"
                 );
-                false
+                Ended::Left
             }
         };
         self.loops.shutdown().await;
-        drained
+        ended
+    }
+
+    async fn drain(&mut self) -> Result<bool, EngineError> {
+        let engine = self.context.engine.clone();
+        // The blocked read is released, not dropped: a dropped one strands what Redis just gave it.
+        while !self.requests.is_finished() {
+            if let Err(error) = engine.control.release().await {
+                tracing::warn!(%error, "the blocked read could not be released yet");
+            }
+            drop(tokio::time::timeout(Duration::from_millis(100), &mut self.requests).await);
+        }
+        let all = u32::try_from(self.context.settings.max_in_flight).unwrap_or(u32::MAX);
+        drop(self.in_flight.acquire_many(all).await);
+        while self.waiting.taken() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        engine.forget_finished().await?;
+        Ok(engine.control.leave().await?)
     }
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::domain::request::Received;
-use crate::engine::{Admitted, Prices};
+use crate::engine::{self, Admitted, Prices};
 use crate::ports::inbox::{Batch, Inbox};
 use crate::runtime::metrics::Stage;
 
-use super::waiting::{Sender, Waits};
+use super::waiting::{Places, Sender};
 use super::{Context, PAUSES, observe};
 
 /// Batches that are read while one is being admitted: what the journal then takes together is the
@@ -26,21 +26,30 @@ struct Taken {
     read_at: Instant,
 }
 
-pub(super) async fn run(context: Context, inbox: Box<dyn Inbox>, in_flight: Arc<Semaphore>, waiting: Sender) {
+pub(super) async fn run(
+    context: Context,
+    inbox: Box<dyn Inbox>,
+    in_flight: Arc<Semaphore>,
+    waiting: Sender,
+    places: Places,
+) {
     let (taken, next) = mpsc::channel(READ_AHEAD);
-    tokio::join!(read(&context, inbox, &in_flight, taken), admit(&context, next, &waiting));
+    tokio::join!(read(&context, inbox, &in_flight, &places, taken), admit(&context, next, &waiting));
 }
 
 async fn read(
     context: &Context,
     mut inbox: Box<dyn Inbox>,
     in_flight: &Arc<Semaphore>,
+    places: &Places,
     taken: mpsc::Sender<Taken>,
 ) {
     let mut pause = PAUSES.0;
     let mut announced = false;
     while !context.shutdown.is_cancelled() {
-        match inbox.next().await {
+        let enough = places.taken() >= context.settings.max_in_flight;
+        let next = if enough { inbox.next_abandoned().await } else { inbox.next().await };
+        match next {
             Ok(batch) => {
                 pause = PAUSES.0;
                 if !std::mem::replace(&mut announced, true) {
@@ -88,11 +97,14 @@ async fn take(context: &Context, batch: Batch, permits: OwnedSemaphorePermit) ->
 async fn admit(context: &Context, mut next: mpsc::Receiver<Taken>, waiting: &Sender) {
     while let Some(Taken { requests, prices, permits, read_at }) = next.recv().await {
         // While the journal was away the prices have aged: they are read again for each new attempt.
-        let mut ready = prices;
+        // And whatever failed may have been journaled all the same: they come back as redelivered.
+        let mut ready = Some((prices, requests.clone()));
         let admitted = context
             .persist("admitting requests", || {
-                let prices = ready.take();
-                async {
+                let (prices, requests) = ready
+                    .take()
+                    .unwrap_or_else(|| (None, requests.iter().map(engine::redelivered).collect()));
+                async move {
                     let prices = match prices {
                         Some(prices) => prices,
                         None => context.engine.prepare(&requests).await?,
@@ -108,15 +120,11 @@ async fn admit(context: &Context, mut next: mpsc::Receiver<Taken>, waiting: &Sen
 }
 
 /// Performs and publishes what was admitted; hands on what has to wait.
-pub(super) async fn finish(
-    context: Context,
-    mut admitted: Admitted,
-    mut permits: OwnedSemaphorePermit,
-    waiting: Sender,
-) {
+pub(super) async fn finish(context: Context, mut admitted: Admitted, held: impl Send, waiting: Sender) {
     let engine = &context.engine;
     let asked = Instant::now();
-    if admitted.has_effects() {
+    let due = admitted.effects() as u64;
+    if due > 0 {
         if engine.broker_takes_time() {
             // Told while the broker takes its time, not after it.
             let early = admitted.batch.split_commits();
@@ -147,9 +155,7 @@ pub(super) async fn finish(
     context.metrics.order_latency_many(Stage::Finish, published.elapsed(), ended);
     observe(&context.metrics, &admitted.batch, engine.clock.now());
     for item in admitted.waiting {
-        if let Some(permit) = permits.split(1) {
-            // The receiver lives as long as the worker.
-            drop(waiting.send(Waits::new(item, permit)));
-        }
+        waiting.send(item);
     }
+    drop(held);
 }

@@ -1,11 +1,14 @@
 //! Requests that wait: for another request about the same order, or for their order to appear.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::domain::decide::Wait;
+use crate::domain::ids::EntryId;
 use crate::engine::Waiting;
 
 use super::{Context, requests};
@@ -15,22 +18,62 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 /// Looks at most so many requests together.
 const MAX_TOGETHER: usize = 256;
 
-pub(super) type Sender = mpsc::UnboundedSender<Waits>;
+/// How many requests wait. They are counted apart from those in flight: what they wait for may itself
+/// have to be taken in first.
+#[derive(Clone, Default)]
+pub(super) struct Places(Arc<AtomicUsize>);
 
-/// A waiting request. It keeps its permit, so there are never more than may be in flight.
+impl Places {
+    pub(super) fn taken(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn take(&self) -> Place {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Place(self.clone())
+    }
+}
+
+/// One of them; given back when dropped.
+pub(super) struct Place(Places);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Where requests are sent to wait.
+#[derive(Clone)]
+pub(super) struct Sender {
+    places: Places,
+    arrivals: mpsc::UnboundedSender<Waits>,
+}
+
+impl Sender {
+    pub(super) fn send(&self, item: Waiting) {
+        let now = Instant::now();
+        let waits =
+            Waits { item, place: self.places.take(), since: now, due: now + PAUSES.0, pause: PAUSES.0 };
+        // The receiver lives as long as the worker.
+        drop(self.arrivals.send(waits));
+    }
+}
+
+/// A way in, its other end, and the count. The count bounds the way: no more is read where too many wait.
+pub(super) fn channel() -> (Sender, mpsc::UnboundedReceiver<Waits>, Places) {
+    let (arrivals, waits) = mpsc::unbounded_channel();
+    let places = Places::default();
+    (Sender { places: places.clone(), arrivals }, waits, places)
+}
+
+/// A waiting request.
 pub(super) struct Waits {
     item: Waiting,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     since: Instant,
     due: Instant,
     pause: Duration,
-}
-
-impl Waits {
-    pub(super) fn new(item: Waiting, permit: OwnedSemaphorePermit) -> Self {
-        let now = Instant::now();
-        Self { item, permit, since: now, due: now + PAUSES.0, pause: PAUSES.0 }
-    }
 }
 
 pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::UnboundedReceiver<Waits>) {
@@ -54,10 +97,13 @@ pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::Unbo
         let now = Instant::now();
         let (due, rest): (Vec<_>, Vec<_>) = held.into_iter().partition(|waits| waits.due <= now);
         held = rest;
-        let (mut patient, mut last_call) = (Vec::new(), Vec::new());
-        for waits in due {
-            if last_look(&context, &waits).await { last_call.push(waits) } else { patient.push(waits) }
-        }
+        let admitted_up_to = admitted_up_to(&context, &due).await;
+        let is_last_look = |waits: &Waits| {
+            let all_before = admitted_up_to.is_some_and(|entry| waits.item.received.key.entry <= entry);
+            waits.item.wait == Wait::UnknownOrder
+                && (all_before || waits.since.elapsed() >= context.settings.command_wait)
+        };
+        let (last_call, patient): (Vec<_>, Vec<_>) = due.into_iter().partition(is_last_look);
         for (group, no_older_entries) in [(patient, false), (last_call, true)] {
             let mut group = group.into_iter().peekable();
             while group.peek().is_some() {
@@ -68,22 +114,23 @@ pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::Unbo
     }
 }
 
-/// Whether an order that the journal does not have by now does not exist.
-async fn last_look(context: &Context, waits: &Waits) -> bool {
-    if waits.item.wait != Wait::UnknownOrder {
-        return false;
-    }
-    if waits.since.elapsed() >= context.settings.command_wait {
-        return true;
-    }
-    let key = &waits.item.received.key;
-    match context.engine.older_are_admitted(key.entry, &key.lane).await {
-        Ok(admitted) => admitted,
-        Err(error) => {
-            context.blame("looking for older requests", &error);
-            false
+/// The newest of the waiting entries up to which every older one has been admitted: an order that the
+/// journal does not have by then does not exist. Asked of the newest, and of the oldest where that fails.
+async fn admitted_up_to(context: &Context, due: &[Waits]) -> Option<EntryId> {
+    let unknown = due.iter().filter(|waits| waits.item.wait == Wait::UnknownOrder);
+    let keys: Vec<_> = unknown.map(|waits| waits.item.received.key.clone()).collect();
+    let (newest, oldest) = (keys.iter().max()?, keys.iter().min()?);
+    for key in [newest, oldest] {
+        match context.engine.older_are_admitted(key.entry, &key.lane).await {
+            Ok(true) => return Some(key.entry),
+            Ok(false) => {}
+            Err(error) => {
+                context.blame("looking for older requests", &error);
+                return None;
+            }
         }
     }
+    None
 }
 
 /// Admits them again; those that still wait are returned.
@@ -102,21 +149,18 @@ async fn look(context: &Context, together: Vec<Waits>, no_older_entries: bool, b
     };
     let still: Vec<Waiting> = std::mem::take(&mut admitted.waiting);
     let mut waiting = Vec::with_capacity(still.len());
-    let mut permits: Option<OwnedSemaphorePermit> = None;
+    let mut places = Vec::with_capacity(together.len());
     for mut waits in together {
         let same = still.iter().find(|item| item.received.key == waits.item.received.key);
         if let Some(item) = same {
             waits.item = item.clone();
             waiting.push(later(waits));
         } else {
-            match &mut permits {
-                None => permits = Some(waits.permit),
-                Some(permits) => permits.merge(waits.permit),
-            }
+            places.push(waits.place);
         }
     }
-    if let Some(permits) = permits {
-        tokio::spawn(requests::finish(context.clone(), admitted, permits, back.clone()));
+    if !places.is_empty() {
+        tokio::spawn(requests::finish(context.clone(), admitted, places, back.clone()));
     }
     waiting
 }

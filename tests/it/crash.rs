@@ -102,3 +102,52 @@ async fn a_frozen_worker_that_wakes_again_answers_and_executes_nothing_twice() {
     check(&lab, &all[..LOAD], &mut survivor).await;
     assert_eq!(lab.all_outcomes().await.len(), 2 * LOAD);
 }
+
+/// What waits for an order must not keep out the entry that brings the order on.
+#[tokio::test]
+async fn repeats_that_wait_for_a_dead_workers_order_do_not_keep_anybody_out() {
+    let mut lab = Lab::with(|s| {
+        s.set("broker.mock.latency_ms", "60000").set("worker.claim_idle_ms", "1000");
+    })
+    .await;
+    let victim = lab.worker().await;
+    let order = market("stuck", "BTCUSDT", "Buy", "1");
+    let mut entries = vec![lab.submit(&order).await];
+    lab.state_becomes("stuck", "PendingSubmit").await;
+    victim.kill();
+    lab.adjust(|s| {
+        s.set("broker.mock.latency_ms", "0").set("worker.max_in_flight", "2").set("worker.batch_size", "2");
+    });
+    let mut survivor = lab.worker().await;
+    entries.extend(lab.submit_all(&vec![order; 6]).await);
+    entries.push(lab.submit(&market("innocent", "ETHUSDT", "Buy", "1")).await);
+    for outcome in lab.outcomes_within(Duration::from_secs(20), &entries).await {
+        outcome.is_completed("Filled");
+    }
+    assert_eq!(lab.trades().await, (2, 2));
+    assert_eq!(survivor.terminate().await, 0);
+    assert_eq!(lab.pending_entries().await, 0);
+}
+
+/// The entry's body is gone, and its order was executed: no outcome may deny it.
+#[tokio::test]
+async fn a_request_trimmed_away_under_a_dead_worker_ends_as_it_was_journaled() {
+    let mut lab = Lab::with(|s| {
+        s.set("broker.mock.latency_ms", "60000").set("worker.claim_idle_ms", "1000");
+    })
+    .await;
+    let victim = lab.worker().await;
+    let entry = lab.submit(&market("trimmed", "BTCUSDT", "Buy", "1")).await;
+    lab.state_becomes("trimmed", "PendingSubmit").await;
+    victim.kill();
+    let key = lab.key("pending");
+    let _: i64 =
+        redis::cmd("XTRIM").arg(key).arg("MAXLEN").arg(0).query_async(&mut lab.redis()).await.unwrap();
+    lab.adjust(|s| {
+        s.set("broker.mock.latency_ms", "0");
+    });
+    let _survivor = lab.worker().await;
+    let outcomes = lab.outcomes_within(Duration::from_secs(20), std::slice::from_ref(&entry)).await;
+    outcomes[0].is_completed("Filled");
+    assert_eq!(lab.all_outcomes().await.len(), 1);
+}

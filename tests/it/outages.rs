@@ -160,3 +160,57 @@ async fn a_locked_journal_stops_intake_and_nothing_is_answered_until_it_is_free(
     }
     assert_eq!(lab.trades().await, (31, 31));
 }
+
+/// As after a power cut with `appendfsync everysec`: what was published last is gone, the journal knows it.
+#[tokio::test]
+async fn events_that_redis_lost_are_published_again_before_what_follows_them() {
+    let lab = Lab::new().await;
+    let _worker = lab.worker().await;
+    lab.execute(&limit("lost-tail", "BTCUSDT", "Buy", "1", "44000")).await.is_completed("Acknowledged");
+    let state = lab.state("lost-tail").await.unwrap();
+    let id = state["id"].as_str().unwrap().to_owned();
+    // The journal has marked all five versions as published; Redis comes back with three.
+    let mut journal = lab.journal().await;
+    eventually("all marks", async || {
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM outbox_commits").fetch_one(&mut journal).await.unwrap();
+        (waiting == 0).then_some(())
+    })
+    .await;
+    let mut redis = lab.redis();
+    let version = lab.key(&format!("version:{id}"));
+    let _: () = redis::cmd("SET").arg(version).arg(3).query_async(&mut redis).await.unwrap();
+    let events = lab.key("events");
+    let _: i64 = redis::cmd("XTRIM").arg(events).arg("MAXLEN").arg(1).query_async(&mut redis).await.unwrap();
+    lab.cancel(&json!({"client_order_id": "lost-tail"})).await.is_completed("Cancelled");
+    let versions: Vec<String> =
+        lab.history(&id).await.iter().map(|entry| entry.text("version").to_owned()).collect();
+    assert!(versions.ends_with(&["5".to_owned(), "6".to_owned(), "7".to_owned()]), "{versions:?}");
+}
+
+/// Redis takes entry ids of any 64 bits from whoever adds them.
+#[tokio::test]
+async fn entry_ids_of_all_64_bits_are_carried_through() {
+    let lab = Lab::new().await;
+    let _worker = lab.worker().await;
+    let mut redis = lab.redis();
+    for (n, id) in ["5-18446744073709551600", "18446744073709551000-7"].into_iter().enumerate() {
+        let order = market(&format!("far-{n}"), "BTCUSDT", "Buy", "1").to_string();
+        let added: String = redis::cmd("XADD")
+            .arg(lab.key("pending"))
+            .arg(id)
+            .arg("order")
+            .arg(order)
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        assert_eq!(added, id);
+        lab.outcome(id).await.is_completed("Filled");
+    }
+    let kept: Vec<(i64, i64)> = sqlx::query_as("SELECT entry_ms, entry_seq FROM orders ORDER BY admission")
+        .fetch_all(&mut lab.journal().await)
+        .await
+        .unwrap();
+    assert_eq!(kept, [(5, -16), (18_446_744_073_709_551_000_u64.cast_signed(), 7)]);
+    assert_eq!(lab.pending_entries().await, 0);
+}

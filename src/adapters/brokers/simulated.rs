@@ -157,12 +157,9 @@ impl EmbeddedBroker for SimulatedBroker {
     }
 
     async fn follow_quotes(&self) -> Result<Vec<Decision>, AnswerError> {
-        let resting = self.reader.resting_symbols().await?;
-        if resting.is_empty() {
-            return Ok(Vec::new());
-        }
+        // Taken before the journal is asked: what comes to rest meanwhile is looked at the next time.
         let rested = std::mem::take(&mut *locked(&self.rested));
-        let result = self.follow(&resting, &rested).await;
+        let result = self.follow(&rested).await;
         if result.is_err() {
             locked(&self.rested).extend(rested);
         }
@@ -171,13 +168,13 @@ impl EmbeddedBroker for SimulatedBroker {
 }
 
 impl SimulatedBroker {
-    async fn follow(
-        &self,
-        resting: &[Instruments],
-        rested: &HashSet<Instruments>,
-    ) -> Result<Vec<Decision>, AnswerError> {
+    async fn follow(&self, rested: &HashSet<Instruments>) -> Result<Vec<Decision>, AnswerError> {
         let mut decisions = Vec::new();
-        for (key, market) in self.markets(resting).await? {
+        let resting = self.reader.resting_symbols().await?;
+        if resting.is_empty() {
+            return Ok(decisions);
+        }
+        for (key, market) in self.markets(&resting).await? {
             let moved = locked(&self.met).get(&key) != Some(&market);
             if moved || rested.contains(&key) {
                 decisions.extend(self.meet(&key, &market).await?);

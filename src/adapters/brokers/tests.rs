@@ -86,6 +86,7 @@ async fn lab() -> Lab {
         max_quote_age_us: 60_000_000,
         session_start_us: 0,
         max_request_age_us: None,
+        max_deliveries: 5,
         lease_us: 10_000_000,
     };
     let settings = SqliteSettings { url: format!("sqlite://{}/j.db", folder.path().display()), readers: 1 };
@@ -158,7 +159,7 @@ impl Lab {
 
     async fn submit(&self, n: u64, kind: OrderType, post_only: bool) -> (Arc<Order>, Outcome) {
         let (order, epoch) = self.attempt(n, kind, post_only).await;
-        let approved = RiskApproved::journaled(&*order).unwrap();
+        let approved = RiskApproved::journaled(&order).unwrap();
         let outcome = self.broker.submit(Submission { order: approved, epoch }).await;
         (order, outcome)
     }
@@ -214,13 +215,13 @@ async fn the_same_attempt_submitted_twice_executes_once() {
     let lab = lab().await;
     let (order, epoch) = lab.attempt(1, OrderType::Market, false).await;
     for _ in 0..3 {
-        let approved = RiskApproved::journaled(&*order).unwrap();
+        let approved = RiskApproved::journaled(&order).unwrap();
         let outcome = lab.broker.submit(Submission { order: approved, epoch }).await;
         assert_eq!(outcome, Outcome::Accepted(Vec::new()));
     }
     assert_eq!(lab.journal.positions().await.unwrap()[0].2.quantity.to_string(), "2");
     let (order, epoch) = lab.attempt(2, OrderType::Market, false).await;
-    let stale = Submission { order: RiskApproved::journaled(&*order).unwrap(), epoch: epoch + 1 };
+    let stale = Submission { order: RiskApproved::journaled(&order).unwrap(), epoch: epoch + 1 };
     assert!(matches!(lab.broker.submit(stale).await, Outcome::Unknown(_)), "another epoch's attempt");
 }
 

@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::ids::{EntryId, RequestKey};
 use crate::domain::order::ContentHash;
-use crate::domain::refusal::{Code, Refusal};
-use crate::domain::request::{Received, Refused, Request, RequestKind};
+
+use crate::domain::request::{Received, Request};
 use crate::domain::time::Timestamp;
 use crate::ports::inbox::{Batch, Inbox, InboxError};
 
@@ -23,6 +23,8 @@ use super::takeover::{Begun, Takeover};
 
 /// A blocking read lasts this long at most; the server ends it, never we.
 const LONGEST_BLOCK: Duration = Duration::from_secs(2);
+/// Between two looks for abandoned entries while no new ones are wanted.
+const PAUSE_WITHOUT_READING: Duration = Duration::from_millis(50);
 /// No answer this long after the read should have ended: the connection is dead.
 const WATCHDOG: Duration = Duration::from_secs(3);
 /// Before the first attempt to connect again, doubled with each up to the second.
@@ -233,24 +235,17 @@ impl RedisInbox {
         (self.decode)(&RawEntry { key: &self.key(id), fields: &pairs, deliveries })
     }
 
-    /// Somebody trimmed the stream of requests: there is nothing to carry out, and there must be an outcome.
+    /// Somebody trimmed the stream of requests: what its first owner journaled of it decides.
     fn trimmed(&self, id: EntryId, deliveries: u32) -> Received {
         tracing::error!(
             entry_id = %id,
             stream = %self.shared.names.pending,
             "ALARM: a request's body was trimmed from the stream before it was read"
         );
-        let reason = "the entry's body was trimmed from the stream before it was read";
         Received {
             key: self.key(id),
             hash: ContentHash::of(&[]),
-            request: Request::Refused(Box::new(Refused {
-                kind: RequestKind::Unknown,
-                refusal: Refusal::new(Code::InvalidPayload, reason),
-                client_order_id: None,
-                order_id: None,
-                payload: None,
-            })),
+            request: Request::Trimmed,
             made_at: Timestamp::from_micros(i64::try_from(id.ms).unwrap_or(0).saturating_mul(1000)),
             deliveries,
             traceparent: None,
@@ -261,6 +256,16 @@ impl RedisInbox {
 #[async_trait]
 impl Inbox for RedisInbox {
     async fn next(&mut self) -> Result<Batch, InboxError> {
+        self.next_of(true).await
+    }
+
+    async fn next_abandoned(&mut self) -> Result<Batch, InboxError> {
+        self.next_of(false).await
+    }
+}
+
+impl RedisInbox {
+    async fn next_of(&mut self, new_ones: bool) -> Result<Batch, InboxError> {
         let mut stopping = false;
         self.phase.send_modify(|phase| {
             phase.reading = true;
@@ -272,7 +277,11 @@ impl Inbox for RedisInbox {
         }
         match self.taken_over().await? {
             Some(batch) => Ok(batch),
-            None => self.read().await,
+            None if new_ones => self.read().await,
+            None => {
+                tokio::time::sleep(PAUSE_WITHOUT_READING).await;
+                Ok(Batch::default())
+            }
         }
     }
 }

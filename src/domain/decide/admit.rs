@@ -10,7 +10,7 @@ use crate::domain::market::Market;
 use crate::domain::order::{ApplyError, ContentHash, Order, OrderSpec};
 use crate::domain::order_type::{OrderType, TimeInForce};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::request::{Outcome, OutcomeResult, Received, Refused, RequestKind};
+use crate::domain::request::{OrderRef, Outcome, OutcomeResult, Received, Refused, RequestKind};
 use crate::domain::risk::{self, RiskView};
 use crate::domain::status::Status;
 
@@ -35,6 +35,35 @@ impl Rules {
             return Ok(refuse_submit(ledger, received, spec, refusal));
         }
         self.admit_new(ledger, admit, spec, content)
+    }
+
+    /// All that is left of the request is its entry: what its first owner journaled of it decides.
+    pub(super) fn admit_trimmed(&self, ledger: &mut Ledger, admit: &Admit) -> Result<Decision, ApplyError> {
+        let received = &admit.received;
+        if let Some(outcome) = ledger.outcomes.get(&received.key).and_then(|outcomes| outcomes.last()) {
+            return Ok(finished_before(ledger, outcome.clone()));
+        }
+        let as_journaled =
+            |hash| Admit { received: Arc::new(Received { hash, ..(**received).clone() }), ..admit.clone() };
+        let submitted = ledger.orders.values().find(|record| record.request == received.key);
+        if let Some((order, hash)) = submitted.map(|record| (record.order.clone(), record.request_hash)) {
+            return Ok(self.resume(ledger, &as_journaled(hash), order));
+        }
+        let command = ledger.requests.get(&received.key).and_then(|requests| requests.last()).cloned();
+        if let Some((command, id)) = command.and_then(|command| command.order_id.map(|id| (command, id))) {
+            return super::cancel::admit_cancel(ledger, &as_journaled(command.hash), &OrderRef::Order(id));
+        }
+        let what = Refused {
+            kind: RequestKind::Unknown,
+            refusal: Refusal::new(
+                Code::InvalidPayload,
+                "the entry's body was trimmed from the stream before it was read: send the request again",
+            ),
+            client_order_id: None,
+            order_id: None,
+            payload: None,
+        };
+        Ok(refuse(ledger, received, &what))
     }
 
     /// An order with this client order id exists: a redelivery, a repeat, or another order.
@@ -102,7 +131,7 @@ impl Rules {
 
     /// What makes no order: contradictions, what the broker does not have, what is off its grid.
     fn check(&self, ledger: &Ledger, admit: &Admit, spec: &OrderSpec) -> Result<(), Refusal> {
-        self.check_age(ledger, &admit.received)?;
+        self.check_request(ledger, &admit.received)?;
         if let Some(taken) = ledger.orders.get(&spec.id) {
             let reason = format!(
                 "id {} is taken by the order {}: leave it out, or make a new UUID",
@@ -151,6 +180,18 @@ impl Rules {
             amount::MAX_DIGITS
         );
         Err(Refusal::new(Code::ValidationFailed, reason))
+    }
+
+    /// What holds for every request of which nothing is journaled yet.
+    pub(super) fn check_request(&self, ledger: &Ledger, received: &Received) -> Result<(), Refusal> {
+        if received.deliveries > self.max_deliveries {
+            let reason = format!(
+                "the request was begun {} times and its worker never came to its end; worker.max_deliveries is {}",
+                received.deliveries, self.max_deliveries
+            );
+            return Err(Refusal::new(Code::MaxDeliveries, reason));
+        }
+        self.check_age(ledger, received)
     }
 
     fn check_age(&self, ledger: &Ledger, received: &Received) -> Result<(), Refusal> {
@@ -235,11 +276,14 @@ impl Rules {
             Some((start, base)) if *start >= session => *base,
             // The first order of a session sets the mark that its profit and loss count from.
             _ => {
-                let base =
-                    admit.market.reference().and_then(|mark| position.equity(mark)).unwrap_or(Amount::ZERO);
-                ledger.sessions.insert(key.clone(), (session, base));
-                ledger.changes.sessions.insert(key);
-                base
+                let market = admit.market.tradable(ledger.now, self.max_quote_age_us);
+                let base = market.reference().and_then(|mark| position.equity(mark));
+                // Without a mark the order is refused for want of a price, and the next one sets it.
+                if let Some(base) = base {
+                    ledger.sessions.insert(key.clone(), (session, base));
+                    ledger.changes.sessions.insert(key);
+                }
+                base.unwrap_or(Amount::ZERO)
             }
         };
         let view = RiskView {

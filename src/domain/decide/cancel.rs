@@ -7,11 +7,38 @@ use crate::domain::ids::RequestKey;
 use crate::domain::ledger::{Answered, AttemptKind, AttemptRecord, Ledger, RequestRecord};
 use crate::domain::order::{ApplyError, ContentHash, Order};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::request::{OrderRef, OutcomeResult, RequestKind};
+use crate::domain::request::{OrderRef, OutcomeResult, Received, Refused, RequestKind};
 use crate::domain::status::Status;
 
-use super::admit::{finished_before, refused};
-use super::{Admit, Decision, Effect, ExecuteCancel, Wait, conclude};
+use super::admit::{finished_before, refuse, refused};
+use super::{Admit, Decision, Effect, ExecuteCancel, Rules, Wait, conclude};
+
+impl Rules {
+    pub(super) fn admit_cancel(
+        &self,
+        ledger: &mut Ledger,
+        admit: &Admit,
+        target: &OrderRef,
+    ) -> Result<Decision, ApplyError> {
+        let received = &admit.received;
+        let is_new = ledger.outcome_of(&received.key, &received.hash).is_none()
+            && ledger.request_of(&received.key, &received.hash).is_none();
+        match self.check_request(ledger, received) {
+            Err(refusal) if is_new => Ok(refuse_named(ledger, received, target, refusal)),
+            _ => admit_cancel(ledger, admit, target),
+        }
+    }
+}
+
+/// A refusal of a command about an order that the journal was not asked about, or does not have.
+fn refuse_named(ledger: &mut Ledger, received: &Received, target: &OrderRef, refusal: Refusal) -> Decision {
+    let (client_order_id, order_id) = match target {
+        OrderRef::Client(id) => (Some(id.clone()), None),
+        OrderRef::Order(id) => (None, Some(*id)),
+    };
+    let what = Refused { kind: RequestKind::Cancel, refusal, client_order_id, order_id, payload: None };
+    refuse(ledger, received, &what)
+}
 
 pub(super) fn admit_cancel(
     ledger: &mut Ledger,
@@ -31,7 +58,7 @@ pub(super) fn admit_cancel(
             return Ok(Decision::effect(Effect::Wait(Wait::UnknownOrder)));
         }
         let refusal = Refusal::new(Code::UnknownOrder, format!("no order has the {target}"));
-        return Ok(refused(ledger, received, RequestKind::Cancel, None, None, refusal));
+        return Ok(refuse_named(ledger, received, target, refusal));
     };
     let order = record.order.clone();
     if let Some(request) = ledger.request_of(&received.key, &received.hash).cloned() {

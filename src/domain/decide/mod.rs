@@ -110,7 +110,7 @@ pub enum Wait {
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub default_broker: BrokerName,
-    /// First match wins. `*` at the end of a pattern matches any rest.
+    /// First match wins. `*` in a pattern stands for any characters, or none.
     pub routes: Vec<(Vec<String>, BrokerName)>,
     /// Names that an order may ask for.
     pub brokers: BTreeSet<BrokerName>,
@@ -120,6 +120,8 @@ pub struct Rules {
     /// From 00:00 UTC.
     pub session_start_us: i64,
     pub max_request_age_us: Option<i64>,
+    /// A request that was begun so often without anything journaled of it is given up.
+    pub max_deliveries: u32,
     /// How long a worker may decide about an order before another may take it over.
     pub lease_us: i64,
 }
@@ -132,10 +134,7 @@ impl Rules {
     #[must_use]
     pub fn route(&self, asked: Option<&BrokerName>, symbol: &Symbol) -> BrokerName {
         let routed = || {
-            let matches = |pattern: &String| match pattern.strip_suffix('*') {
-                Some(start) => symbol.as_str().starts_with(start),
-                None => symbol.as_str() == pattern,
-            };
+            let matches = |pattern: &String| matches(pattern, symbol.as_str());
             self.routes
                 .iter()
                 .find(|(patterns, _)| patterns.iter().any(matches))
@@ -158,7 +157,7 @@ impl Rules {
             }
             Input::Quote(tick) => {
                 keys.instruments.push((tick.broker.clone(), tick.symbol.clone()));
-                keys.resting = Some(RestingPage {
+                keys.resting.push(RestingPage {
                     broker: tick.broker.clone(),
                     symbol: tick.symbol.clone(),
                     after: tick.after,
@@ -169,24 +168,18 @@ impl Rules {
     }
 
     fn admit_keys(&self, received: &Received, keys: &mut Keys) {
-        let may_be_known = match &received.request {
+        // Also of an entry that comes for the first time: Redis may have lost that it was delivered before.
+        keys.requests.push(received.key.clone());
+        match &received.request {
             Request::Submit(spec) => {
                 keys.client_ids.push(spec.client_order_id.clone());
                 keys.orders.push(spec.id);
                 keys.instruments.push((self.route(spec.broker.as_ref(), &spec.symbol), spec.symbol.clone()));
-                received.deliveries > 1
             }
-            Request::Cancel(order) => {
-                match order {
-                    OrderRef::Client(id) => keys.client_ids.push(id.clone()),
-                    OrderRef::Order(id) => keys.orders.push(*id),
-                }
-                true
-            }
-            Request::Refused(_) => true,
-        };
-        if may_be_known {
-            keys.requests.push(received.key.clone());
+            Request::Cancel(OrderRef::Client(id)) => keys.client_ids.push(id.clone()),
+            Request::Cancel(OrderRef::Order(id)) => keys.orders.push(*id),
+            Request::Trimmed => keys.entries.push(received.key.clone()),
+            Request::Refused(_) => {}
         }
     }
 
@@ -195,8 +188,9 @@ impl Rules {
         match input {
             Input::Admit(admit) => match &admit.received.request {
                 Request::Submit(spec) => self.admit_submit(ledger, admit, spec),
-                Request::Cancel(order) => admit_cancel(ledger, admit, order),
+                Request::Cancel(order) => self.admit_cancel(ledger, admit, order),
                 Request::Refused(refused) => Ok(admit::refuse(ledger, &admit.received, refused)),
+                Request::Trimmed => self.admit_trimmed(ledger, admit),
             },
             Input::Execute(execute) => self.execute(ledger, execute),
             Input::ExecuteCancel(cancel) => execute_cancel(ledger, cancel),
@@ -205,7 +199,7 @@ impl Rules {
     }
 }
 
-use cancel::{admit_cancel, execute_cancel};
+use cancel::execute_cancel;
 
 impl Decision {
     fn effect(effect: Effect) -> Self {
@@ -238,6 +232,19 @@ fn conclude(
     };
     ledger.conclude(outcome.clone());
     outcome
+}
+
+/// Whether `text` is what `pattern` describes, `*` standing for any characters, or none.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or("");
+    for part in parts {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(end)
 }
 
 /// The sizes of a quote that are spent, by the side of the order that took them.

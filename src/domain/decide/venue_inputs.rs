@@ -34,7 +34,8 @@ impl Rules {
         if let Some(approved) = RiskApproved::journaled(&record.order) {
             let spent_key = (execute.broker.clone(), execute.symbol.clone(), record.order.spec.side);
             let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
-            let reports = self.venue.on_submit(&approved, &execute.market, &mut spent, ledger.now);
+            let market = execute.market.tradable(ledger.now, self.max_quote_age_us);
+            let reports = self.venue.on_submit(&approved, &market, &mut spent, ledger.now);
             let (commit, rejected) = record_reports(ledger, &record.order, &reports)?;
             commits.extend(commit);
             if !rejected {
@@ -62,7 +63,8 @@ impl Rules {
     /// A quote moved: orders that rest are met in the order in which they were admitted.
     pub(super) fn quote(&self, ledger: &mut Ledger, tick: &QuoteTick) -> Result<Decision, ApplyError> {
         let mut commits = Vec::new();
-        let page = std::mem::take(&mut ledger.resting);
+        let market = tick.market.tradable(ledger.now, self.max_quote_age_us);
+        let page = ledger.resting.remove(&(tick.broker.clone(), tick.symbol.clone())).unwrap_or_default();
         for id in &page {
             let Some(order) = ledger.order(id).map(|record| record.order.clone()) else { continue };
             if !matches!(order.state.status, Status::Acknowledged | Status::PartiallyFilled) {
@@ -70,7 +72,7 @@ impl Rules {
             }
             let spent_key = (tick.broker.clone(), tick.symbol.clone(), order.spec.side);
             let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
-            if let Some(report) = self.venue.on_quote(&order, &tick.market, &mut spent, ledger.now) {
+            if let Some(report) = self.venue.on_quote(&order, &market, &mut spent, ledger.now) {
                 let event =
                     reconcile(&order, &report, |trade| ledger.trades.contains(&(*id, trade.to_owned())));
                 match ledger.append(*id, event.into_iter().collect()) {

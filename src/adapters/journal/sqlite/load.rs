@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::domain::ids::{BrokerName, OrderId, Symbol};
+use crate::domain::ids::{BrokerName, OrderId, RequestKey, Symbol};
 use crate::domain::ledger::{Keys, Ledger, OrderRecord};
 use crate::domain::order_type::Side;
 use crate::domain::time::Timestamp;
@@ -66,7 +66,13 @@ async fn load_orders(
     let by_id = orders_where!("id IN (SELECT value FROM json_each(?))");
     let unread = load_recent(conn, &keys.orders, recent, ledger).await?;
     found.extend(select(conn, by_id, &unread).await?);
-    if let Some(page) = &keys.resting {
+    let entries: Vec<(&str, i64, i64)> = keys.entries.iter().map(request_columns).collect();
+    let by_entry = orders_where!(
+        "admission IN (SELECT o.admission FROM json_each(?) k JOIN orders o ON o.lane = k.value ->> 0 \
+         AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2)"
+    );
+    found.extend(select(conn, by_entry, &entries).await?);
+    for page in &keys.resting {
         let resting = orders_where!(
             "broker = ? AND symbol = ? AND status IN ('Acknowledged', 'PartiallyFilled') AND admission > ? \
              ORDER BY admission LIMIT ?"
@@ -78,9 +84,11 @@ async fn load_orders(
             .bind(i64::from(page.limit))
             .fetch_all(&mut *conn)
             .await?;
+        let mut ids = Vec::with_capacity(page_rows.len());
         for row in &page_rows {
-            ledger.resting.push(rows::order(row)?.order.spec.id);
+            ids.push(rows::order(row)?.order.spec.id);
         }
+        ledger.resting.insert((page.broker.clone(), page.symbol.clone()), ids);
         found.extend(page_rows);
     }
     for row in &found {
@@ -121,8 +129,9 @@ async fn load_recent(
 
 /// Only orders that rest are told of fills whose ids must be compared.
 async fn load_trades(conn: &mut SqliteConnection, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    let resting: Vec<OrderId> = ledger.resting.values().flatten().copied().collect();
     let sql = "SELECT order_id, trade_id FROM trades WHERE order_id IN (SELECT value FROM json_each(?))";
-    for row in select(conn, sql, &ledger.resting).await? {
+    for row in select(conn, sql, &resting).await? {
         if let Some(id) = rows::order_id(&row, "order_id")? {
             ledger.trades.insert((id, row.try_get("trade_id")?));
         }
@@ -130,13 +139,17 @@ async fn load_trades(conn: &mut SqliteConnection, ledger: &mut Ledger) -> Result
     Ok(())
 }
 
+/// A request's key as its columns hold it.
+pub(super) fn request_columns(key: &RequestKey) -> (&str, i64, i64) {
+    (&key.lane, rows::signed(key.entry.ms), rows::signed(key.entry.seq))
+}
+
 async fn load_requests(
     conn: &mut SqliteConnection,
     keys: &Keys,
     ledger: &mut Ledger,
 ) -> Result<(), sqlx::Error> {
-    let wanted: Vec<(&str, u64, u64)> =
-        keys.requests.iter().map(|key| (&*key.lane, key.entry.ms, key.entry.seq)).collect();
+    let wanted: Vec<(&str, i64, i64)> = keys.requests.iter().map(request_columns).collect();
     let requests = "SELECT r.* FROM json_each(?) k JOIN requests r ON r.lane = k.value ->> 0 \
                     AND r.entry_ms = k.value ->> 1 AND r.entry_seq = k.value ->> 2";
     let mut named: BTreeSet<OrderId> = BTreeSet::new();

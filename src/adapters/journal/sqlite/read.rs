@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
@@ -12,7 +12,8 @@ use crate::domain::order::Order;
 use crate::domain::position::Position;
 use crate::domain::request::OrderRef;
 use crate::domain::risk::LimitRow;
-use crate::ports::journal::{History, JournalError, JournalReader, OrderFilter, TradeRow, Unpublished};
+use crate::domain::time::Timestamp;
+use crate::ports::journal::{CommitHistory, History, JournalError, JournalReader, OrderFilter, TradeRow};
 
 use super::SqliteJournal;
 use super::load::{json_list, orders_where};
@@ -89,7 +90,8 @@ impl JournalReader for SqliteJournal {
     }
 
     async fn admitted(&self, lane: &str, entries: &[EntryId]) -> Result<Vec<EntryId>, JournalError> {
-        let wanted: Vec<(u64, u64)> = entries.iter().map(|entry| (entry.ms, entry.seq)).collect();
+        let wanted: Vec<(i64, i64)> =
+            entries.iter().map(|entry| (signed(entry.ms), signed(entry.seq))).collect();
         let sql = "SELECT entry_ms, entry_seq FROM json_each(?1) k JOIN orders o ON o.lane = ?2 \
                    AND o.entry_ms = k.value ->> 0 AND o.entry_seq = k.value ->> 1 \
                    UNION SELECT entry_ms, entry_seq FROM json_each(?1) k JOIN requests r ON r.lane = ?2 \
@@ -115,13 +117,17 @@ impl JournalReader for SqliteJournal {
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
     }
 
-    async fn unpublished(
-        &self,
-        only: &[OrderId],
-        before: crate::domain::time::Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Unpublished>, JournalError> {
-        self.read_unpublished(only, before.micros(), limit).await.map_err(|e| self.failed(&e))
+    async fn unpublished(&self, before: Timestamp, limit: u32) -> Result<Vec<OrderId>, JournalError> {
+        let sql = "SELECT c.order_id FROM outbox_commits b JOIN order_commits c ON c.seq = b.seq \
+                   WHERE c.at_us <= ? GROUP BY c.order_id ORDER BY min(c.seq) LIMIT ?";
+        let query = sqlx::query(sql).bind(before.micros()).bind(i64::from(limit));
+        let found = query.fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let ids = found.iter().filter_map(|row| rows::order_id(row, "order_id").transpose());
+        ids.collect::<Result<_, _>>().map_err(|e| self.failed(&e))
+    }
+
+    async fn commits(&self, order: OrderId) -> Result<CommitHistory, JournalError> {
+        self.read_commits(order).await.map_err(|e| self.failed(&e))
     }
 
     async fn history(&self, after: u64, limit: u32) -> Result<Vec<History>, JournalError> {
@@ -130,44 +136,18 @@ impl JournalReader for SqliteJournal {
 }
 
 impl SqliteJournal {
-    async fn read_unpublished(
-        &self,
-        only: &[OrderId],
-        before_us: i64,
-        limit: u32,
-    ) -> Result<Vec<Unpublished>, sqlx::Error> {
-        let condition = if only.is_empty() {
-            "c.at_us <= ?2"
-        } else {
-            "c.order_id IN (SELECT value FROM json_each(?1)) AND c.at_us <= ?2"
-        };
-        let sql = format!(
-            "SELECT c.order_id, min(c.first_version) AS oldest FROM outbox_commits b JOIN order_commits c ON c.seq = b.seq \
-             WHERE {condition} GROUP BY c.order_id ORDER BY min(c.seq) LIMIT ?3"
-        );
-        let due = sqlx::query(AssertSqlSafe(sql))
-            .bind(json_list(only)?)
-            .bind(before_us)
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers)
-            .await?;
-        let mut found = Vec::with_capacity(due.len());
-        for row in &due {
-            let oldest: i64 = row.try_get("oldest")?;
-            let Some(order_id) = rows::order_id(row, "order_id")? else { continue };
-            let sql =
-                "SELECT first_version, events FROM order_commits WHERE order_id = ? ORDER BY first_version";
-            let commits = sqlx::query(sql).bind(order_id.to_string()).fetch_all(&self.readers).await?;
-            let mut unpublished =
-                Unpublished { order_id, commits: Vec::with_capacity(commits.len()), published: 0 };
-            for commit in &commits {
-                let first: i64 = commit.try_get("first_version")?;
-                unpublished.published += usize::from(first < oldest);
-                unpublished.commits.push(events(commit.try_get("events")?)?);
-            }
-            found.push(unpublished);
+    async fn read_commits(&self, order_id: OrderId) -> Result<CommitHistory, sqlx::Error> {
+        let sql = "SELECT c.events, b.seq IS NOT NULL AS waits FROM order_commits c \
+                   LEFT JOIN outbox_commits b ON b.seq = c.seq WHERE c.order_id = ? ORDER BY c.first_version";
+        let found = sqlx::query(sql).bind(order_id.to_string()).fetch_all(&self.readers).await?;
+        let mut history = CommitHistory { order_id, commits: Vec::with_capacity(found.len()), published: 0 };
+        let mut waits = false;
+        for row in &found {
+            waits |= row.try_get::<bool, _>("waits")?;
+            history.published += usize::from(!waits);
+            history.commits.push(events(row.try_get("events")?)?);
         }
-        Ok(found)
+        Ok(history)
     }
 
     async fn read_history(&self, after: u64, limit: u32) -> Result<Vec<History>, sqlx::Error> {

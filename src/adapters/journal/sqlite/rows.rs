@@ -31,12 +31,12 @@ pub(super) fn parse<T: FromStr<Err: ToString>>(
 }
 
 pub(super) fn unsigned(row: &SqliteRow, column: &'static str) -> Result<u64, sqlx::Error> {
-    let value: i64 = row.try_get(column)?;
-    u64::try_from(value).map_err(|error| unreadable(column, error))
+    row.try_get(column).map(i64::cast_unsigned)
 }
 
-pub(super) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// The same bits: stream entry ids use all 64 of them.
+pub(super) const fn signed(value: u64) -> i64 {
+    value.cast_signed()
 }
 
 pub(super) fn timestamp(row: &SqliteRow, column: &'static str) -> Result<Timestamp, sqlx::Error> {

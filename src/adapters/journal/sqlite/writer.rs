@@ -175,7 +175,7 @@ impl Writer {
         }
         // After BEGIN IMMEDIATE, so that no transaction commits with an earlier time than one before it.
         let mut ledger = Ledger::new(self.clock.now(), IdSource::new(self.clock.uuid()));
-        load::load(&mut self.conn, &keys, &self.recent, &mut ledger).await.map_err(Failure::Database)?;
+        load::load(&mut self.conn, &keys, &self.recent, &mut ledger).await.map_err(classify)?;
         let mut decided = Vec::with_capacity(inputs.len());
         for input in inputs {
             let decision = catch_unwind(AssertUnwindSafe(|| self.rules.decide(&mut ledger, input)))
@@ -281,7 +281,10 @@ fn classify(error: sqlx::Error) -> Failure {
         {
             Failure::Inputs(error.to_string())
         }
-        sqlx::Error::Encode(_) => Failure::Inputs(error.to_string()),
+        // A row that cannot be read: only what needs it fails.
+        sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            Failure::Inputs(error.to_string())
+        }
         _ => Failure::Database(error),
     }
 }
@@ -301,8 +304,7 @@ async fn mark(conn: &mut SqliteConnection, marks: &Published) -> Result<(), sqlx
         sqlx::query(sql).bind(load::json_list(&orders)?).execute(&mut *conn).await?;
     }
     if !marks.outcomes.is_empty() {
-        let keys: Vec<_> =
-            marks.outcomes.iter().map(|key| (&*key.lane, key.entry.ms, key.entry.seq)).collect();
+        let keys: Vec<_> = marks.outcomes.iter().map(load::request_columns).collect();
         let sql = "DELETE FROM outbox_outcomes WHERE seq IN (SELECT o.seq FROM json_each(?) k JOIN outcomes o \
                    ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2)";
         sqlx::query(sql).bind(load::json_list(&keys)?).execute(conn).await?;

@@ -17,7 +17,7 @@ use crate::domain::request::OrderRef;
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::journal::{History, JournalError, JournalReader, OrderFilter, Unpublished};
+use crate::ports::journal::{CommitHistory, History, JournalError, JournalReader, OrderFilter};
 use crate::runtime::health::Health;
 use crate::runtime::metrics::{Metrics, Stage};
 
@@ -294,13 +294,12 @@ impl JournalReader for FakeJournal {
         Ok(Vec::new())
     }
 
-    async fn unpublished(
-        &self,
-        _: &[OrderId],
-        _: Timestamp,
-        _: u32,
-    ) -> Result<Vec<Unpublished>, JournalError> {
+    async fn unpublished(&self, _: Timestamp, _: u32) -> Result<Vec<OrderId>, JournalError> {
         Ok(Vec::new())
+    }
+
+    async fn commits(&self, order_id: OrderId) -> Result<CommitHistory, JournalError> {
+        Ok(CommitHistory { order_id, commits: Vec::new(), published: 0 })
     }
 
     async fn history(&self, _: u64, _: u32) -> Result<Vec<History>, JournalError> {

@@ -61,7 +61,7 @@ fn the_size_of_a_quote_is_spent_once() {
 fn a_resting_order_fills_at_its_own_price_when_the_quote_reaches_it() {
     let mut desk = Desk::new();
     desk.submit(spec("a", Side::Buy, "5", limit("98"), TimeInForce::Gtc), &quoted("99", "101", None));
-    desk.ledger.resting = vec![desk.order("a").spec.id];
+    desk.rests("a");
     let tick = |market| {
         Input::Quote(QuoteTick {
             broker: "mock".parse().unwrap(),
@@ -72,7 +72,7 @@ fn a_resting_order_fills_at_its_own_price_when_the_quote_reaches_it() {
     };
     let untouched = desk.rules.decide(&mut desk.ledger, &tick(quoted("98", "98.5", Some("2")))).unwrap();
     assert!(untouched.commits.is_empty());
-    desk.ledger.resting = vec![desk.order("a").spec.id];
+    desk.rests("a");
     desk.rules.decide(&mut desk.ledger, &tick(quoted("96", "97", Some("2")))).unwrap();
     assert_eq!(desk.order("a").state.status, Status::PartiallyFilled);
     assert_eq!(desk.order("a").average_fill_price().unwrap().to_string(), "98");
@@ -269,4 +269,105 @@ fn orders_are_routed_by_name_then_symbol_then_default() {
     assert_eq!(name(Some("mock"), "EUR_USD"), "mock");
     assert_eq!(name(None, "EUR_USD"), "oanda");
     assert_eq!(name(None, "BTCUSDT"), "mock");
+}
+
+#[test]
+fn a_trimmed_entry_ends_as_its_first_owner_journaled_it() {
+    let mut desk = Desk::new();
+    let market = fixed("100");
+    let (received, first) =
+        desk.admit(spec("a", Side::Buy, "1", OrderType::Market, TimeInForce::Gtc), &market);
+    let trimmed = Arc::new(Received {
+        hash: ContentHash::of(&[]),
+        request: Request::Trimmed,
+        deliveries: 2,
+        ..(*received).clone()
+    });
+    desk.ledger.now = NOW.plus_micros(10_000_001);
+    let taken = desk.admit_again(&trimmed, &Market::Unknown, "w2");
+    let Effect::Execute { order, epoch } = taken.effect else { panic!("{taken:?}") };
+    assert!(matches!(first.effect, Effect::Execute { epoch: 1, .. }));
+    desk.execute(&order, epoch, &market);
+    assert_eq!(ended(&desk.admit_again(&trimmed, &Market::Unknown, "w3")), Ok(Status::Filled));
+    let unknown = desk.received(Request::Trimmed, 2);
+    assert_eq!(ended(&desk.admit_again(&unknown, &Market::Unknown, "w3")), Err(Code::InvalidPayload));
+}
+
+#[test]
+fn a_request_that_brought_its_worker_down_too_often_is_given_up_unless_it_is_journaled() {
+    let mut desk = Desk::new();
+    let market = fixed("100");
+    let order = |id| spec(id, Side::Buy, "1", OrderType::Market, TimeInForce::Gtc);
+    let fresh = desk.received(Request::Submit(Box::new(order("a"))), 6);
+    assert_eq!(ended(&desk.admit_again(&fresh, &market, "w1")), Err(Code::MaxDeliveries));
+    let often = desk.received(Request::Submit(Box::new(order("b"))), 5);
+    assert!(matches!(desk.admit_again(&often, &market, "w1").effect, Effect::Execute { .. }));
+    let again = Arc::new(Received { deliveries: 9, ..(*often).clone() });
+    desk.ledger.now = NOW.plus_micros(10_000_001);
+    assert!(matches!(desk.admit_again(&again, &market, "w2").effect, Effect::Execute { epoch: 2, .. }));
+    let cancel = desk.received(Request::Cancel(OrderRef::Client("b".parse().unwrap())), 6);
+    assert_eq!(ended(&desk.admit_again(&cancel, &Market::Unknown, "w1")), Err(Code::MaxDeliveries));
+}
+
+#[test]
+fn only_a_good_quote_sets_the_mark_of_a_session() {
+    let mut desk = Desk::new();
+    let key: (BrokerName, Symbol) = ("mock".parse().unwrap(), "BTCUSDT".parse().unwrap());
+    let lost = Position { realized_pnl: "-14000".parse().unwrap(), ..Position::FLAT };
+    desk.ledger.positions.insert(key.clone(), lost);
+    let bid_only =
+        Market::Quoted(Quote { bid: Some(price("100")), timestamp: Some(NOW), ..Quote::default() });
+    let buy = |id| spec(id, Side::Buy, "1", OrderType::Market, TimeInForce::Gtc);
+    assert_eq!(ended(&desk.submit(buy("a"), &bid_only)), Err(Code::NoReferencePrice));
+    assert!(!desk.ledger.sessions.contains_key(&key));
+    assert_eq!(ended(&desk.submit(buy("b"), &fixed("100"))), Ok(Status::Filled));
+    assert_eq!(desk.ledger.sessions[&key].1.to_string(), "-14000");
+}
+
+#[test]
+fn nobody_trades_on_an_aged_or_crossed_quote() {
+    let mut desk = Desk::new();
+    desk.submit(spec("a", Side::Buy, "5", limit("98"), TimeInForce::Gtc), &quoted("99", "101", None));
+    let Market::Quoted(met) = quoted("96", "97", None) else { panic!() };
+    let aged = Quote { timestamp: Some(NOW.plus_micros(-5_000_001)), ..met.clone() };
+    let crossed = Quote { bid: Some(price("100")), ..met.clone() };
+    for (quote, filled) in [(aged, "0"), (crossed, "0"), (met, "5")] {
+        desk.rests("a");
+        let tick = QuoteTick {
+            broker: "mock".parse().unwrap(),
+            symbol: "BTCUSDT".parse().unwrap(),
+            market: Market::Quoted(quote),
+            after: 0,
+        };
+        desk.rules.decide(&mut desk.ledger, &Input::Quote(tick)).unwrap();
+        assert_eq!(desk.order("a").state.filled_quantity.to_string(), filled);
+    }
+}
+
+#[test]
+fn what_is_left_of_an_order_is_exact_or_the_fill_is_refused() {
+    let mut desk = Desk::new();
+    let dust = quoted("99", "101", Some("0.000000000000000000000000001"));
+    let decision = desk.submit(spec("a", Side::Buy, "100", limit("102"), TimeInForce::Gtc), &dust);
+    assert_eq!(ended(&decision), Err(Code::BrokerRejected));
+    assert_eq!(desk.order("a").remaining_quantity().to_string(), "100");
+    assert!(desk.position().reserved_buy.is_zero() && desk.position().quantity.get().is_zero());
+}
+
+#[test]
+fn patterns_of_routes() {
+    for (pattern, symbol, expected) in [
+        ("EUR_*", "EUR_USD", true),
+        ("EUR_*", "XEUR_USD", false),
+        ("*USDT", "BTCUSDT", true),
+        ("*USDT", "USDTBTC", false),
+        ("*_*", "EUR_USD", true),
+        ("B*U*T", "BTCUSDT", true),
+        ("B*X*T", "BTCUSDT", false),
+        ("*", "anything", true),
+        ("AB*BC", "ABC", false),
+        ("BTCUSDT", "BTCUSDT", true),
+    ] {
+        assert_eq!(matches(pattern, symbol), expected, "{pattern} {symbol}");
+    }
 }

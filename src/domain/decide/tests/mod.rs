@@ -42,6 +42,7 @@ fn rules() -> Rules {
         max_quote_age_us: 5_000_000,
         session_start_us: 0,
         max_request_age_us: None,
+        max_deliveries: 5,
         lease_us: 10_000_000,
     }
 }
@@ -193,6 +194,14 @@ impl Desk {
             }
             _ => decision,
         }
+    }
+
+    /// The page of resting orders that a quote is to meet.
+    fn rests(&mut self, id: &str) {
+        let order = self.order(id);
+        let key = (order.broker.clone(), order.spec.symbol.clone());
+        let id = order.spec.id;
+        self.ledger.resting.insert(key, vec![id]);
     }
 
     fn order(&self, id: &str) -> &Order {
