@@ -10,7 +10,7 @@ need_rust
 need_cargo_command fmt rustfmt
 need_cargo_command clippy clippy
 need_c_compiler
-need_redis
+need_redis program
 have python3 || say "there is no python3: tests of Python producers are skipped"
 
 say "formatting"

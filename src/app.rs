@@ -341,6 +341,10 @@ impl Worker {
         let rules = Arc::new(rules(settings)?);
         let consumer = consumer_name(settings, &*clock);
         let redis = redis(settings, consumer.clone()).await?;
+        if settings.worker.consumer.is_some() && redis.is_alive(&consumer).await? {
+            let why = "a worker of this name is alive, or was until a moment ago: give each its own, or wait for worker.claim_idle_ms";
+            return Err(setting("worker.consumer", &consumer, why));
+        }
         let commits = Commits::new(&metrics);
         let journal = journal(settings, commits.clone()).await?;
         if journal.init_limits(&limit_rows(settings)).await? {

@@ -21,7 +21,7 @@ pub(super) const USAGE: &str =
        order-execution submit --file <FILE> [OPTIONS]";
 pub(super) const EXAMPLES: &str = "Examples:
   order-execution submit --symbol BTCUSDT --side buy --quantity 0.1 --type market --wait
-  order-execution submit --symbol EUR_USD --side sell --quantity 1000 --type limit --price 1.0850 \\
+  order-execution submit --symbol EUR_USD --side sell --quantity 50 --type limit --price 1.0850 \\
       --time-in-force ioc --client-order-id signal-42 --wait 5 --json
   order-execution submit --json-order '{\"symbol\":\"BTCUSDT\",\"side\":\"Buy\",\"quantity\":\"0.1\",\"order_type\":\"Market\"}'
   order-execution submit --file order.json

@@ -92,6 +92,8 @@ impl PrivateRedis {
             .args(["--bind", "127.0.0.1", "--protected-mode", "yes", "--daemonize", "no"])
             .args(["--save", "", "--loglevel", "warning", "--port", &port.to_string()])
             .args(durability.arguments())
+            // Its log is thrown away with it: nothing is won by rewriting it meanwhile.
+            .args(["--auto-aof-rewrite-percentage", "0"])
             .arg("--dir")
             .arg(dir.path())
             .arg("--logfile")

@@ -79,14 +79,31 @@ async fn a_worker_that_is_killed_again_and_again_gets_through() {
     check(&lab, &entries, &mut survivor).await;
 }
 
+/// A process that is stopped inside a transaction blocks SQLite's file until it wakes: nobody can go on
+/// meanwhile, and that is another test.
+async fn freeze_outside_a_transaction(lab: &Lab, worker: &Worker) {
+    let mut journal = lab.journal().await;
+    sqlx::query("PRAGMA busy_timeout = 100").execute(&mut journal).await.unwrap();
+    eventually("the worker to be stopped between two transactions", async || {
+        worker.signal("STOP");
+        if sqlx::query("BEGIN IMMEDIATE").execute(&mut journal).await.is_ok() {
+            sqlx::query("ROLLBACK").execute(&mut journal).await.unwrap();
+            return Some(());
+        }
+        worker.signal("CONT");
+        None
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_frozen_worker_that_wakes_again_answers_and_executes_nothing_twice() {
     let lab = crash_lab().await;
     let mut frozen = lab.worker().await;
     let entries = load(&lab).await;
     until_done(&lab, 30).await;
-    frozen.signal("STOP");
     let mut survivor = lab.worker().await;
+    freeze_outside_a_transaction(&lab, &frozen).await;
     // The other takes over what the frozen one held, once its heartbeat is gone.
     eventually("the other to finish all", async || (lab.length("pending").await == 0).then_some(())).await;
     frozen.signal("CONT");

@@ -70,6 +70,14 @@ impl Redis {
         Ok(Self { shared: Arc::new(Shared { settings, names, link }) })
     }
 
+    /// Whether a consumer of this name is alive: its heartbeat is there.
+    pub async fn is_alive(&self, consumer: &str) -> Result<bool, RedisFault> {
+        let mut ask = redis::cmd("EXISTS");
+        ask.arg(self.shared.names.heartbeat(consumer));
+        let found: i64 = self.shared.link.query(&ask).await?;
+        Ok(found > 0)
+    }
+
     /// The inbox, and what can be asked of it meanwhile. One of each for a connection.
     #[must_use]
     pub fn inbox(&self, decode: Decode) -> (RedisInbox, RedisControl) {
