@@ -345,3 +345,22 @@ async fn the_file_is_durable_by_what_it_says_itself() {
     drop(journal);
     conn.close().await.unwrap();
 }
+
+/// Redis may give an entry out as new that was answered before: its first outcome stands.
+#[tokio::test]
+async fn a_request_that_was_answered_keeps_its_answer() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let unpriced = |input: Input| match input {
+        Input::Admit(admit) => Input::Admit(Box::new(Admit { market: Market::Unknown, ..*admit })),
+        other => other,
+    };
+    let refused = decide(&journal, vec![unpriced(submit(0))]).await;
+    let again = decide(&journal, vec![submit(0)]).await;
+    for decision in refused.iter().chain(&again) {
+        let Effect::Finish { outcome, .. } = &decision.effect else { panic!("{decision:?}") };
+        assert_eq!(outcome.code(), Some(Code::UnknownSymbol));
+    }
+    let client_id = OrderRef::Client("c0".parse().unwrap());
+    assert_eq!(journal.order(&client_id).await.unwrap(), None);
+}
