@@ -31,7 +31,7 @@ use crate::config::{self, LogFormat, Settings};
 use crate::ports::journal::JournalError;
 use crate::runtime::telemetry;
 
-/// Executes orders that arrive on a Redis stream: never lost, never twice.
+/// Executes orders that arrive on a Redis stream, each journaled before it is sent.
 #[derive(Debug, Parser)]
 #[command(name = "order-execution", version, propagate_version = true)]
 struct Arguments {

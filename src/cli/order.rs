@@ -68,7 +68,7 @@ fn show(order: &Order, events: &[OrderEvent]) {
     print::line(&format!("{}  {}{pending}", spec.client_order_id, state.status));
     let rows = [
         ("order", format!("{} {} {} {}", spec.side, spec.quantity, spec.symbol, orders::kind(order))),
-        ("filled", format!("{}{average}, {} open", state.filled_quantity, order.remaining_quantity())),
+        ("filled", format!("{}{average}, {} not filled", state.filled_quantity, order.remaining_quantity())),
         ("commission", cell(state.commission.as_ref())),
         ("reason", cell(state.refusal.as_ref())),
         ("broker", order.broker.to_string()),

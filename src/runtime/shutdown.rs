@@ -45,17 +45,19 @@ impl Shutdown {
         }
     }
 
-    /// Triggers on SIGTERM or SIGINT. A signal while stopping ends the process at once, with code 1. Signals
+    /// Triggers on SIGTERM, SIGINT or SIGHUP (the terminal is gone). A signal while stopping ends the process at once, with code 1. Signals
     /// are caught from the moment this returns.
     pub fn listen(&self) -> io::Result<JoinHandle<()>> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let shutdown = self.clone();
         Ok(tokio::spawn(async move {
             loop {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
+                    _ = hang_up.recv() => "SIGHUP",
                 };
                 if *shutdown.stopping.borrow() {
                     give_up(name);

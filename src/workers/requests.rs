@@ -143,6 +143,7 @@ pub(super) async fn finish(context: Context, mut admitted: Admitted, held: impl 
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+        context.calls.record_many(due, asked.elapsed());
         context.metrics.order_latency_many(
             Stage::Broker,
             asked.elapsed(),

@@ -68,6 +68,9 @@ async fn metrics_count_what_happened() {
     assert!(created.is_some_and(|n| (4.0..=6.0).contains(&n)), "{created:?} orders created in\n{text}");
     let code = ["code=\"RISK_MAX_ORDER_QUANTITY\""];
     assert_eq!(sample(&text, "order_execution_orders_rejected_total", &code), Some(2.0), "{text}");
+    let call = ["broker=\"mock\"", "call=\"submit\""];
+    let calls = sample(&text, "order_execution_exchange_requests_total", &call);
+    assert!(calls.is_some_and(|n| n >= 4.0), "{calls:?} broker calls in\n{text}");
     for stage in ["queue", "admission", "broker", "finish", "total"] {
         let label = format!("stage=\"{stage}\"");
         let count = sample(&text, "order_execution_order_latency_seconds_count", &[&label]);

@@ -3,6 +3,7 @@
 
 mod admit;
 mod cancel;
+mod check;
 mod venue_inputs;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,124 @@
+//! From the configuration's plain data to the rules that decisions go by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::config::{self, Settings};
+use crate::domain::amount::{AmountError, Price, Quantity};
+use crate::domain::decide::Rules;
+use crate::domain::ids::{BrokerName, NameError, Symbol};
+use crate::domain::instrument::Instrument;
+use crate::domain::risk::{Limit, LimitRow};
+use crate::domain::venue::Venue;
+
+use super::AppError;
+
+/// Broker names that exist in mock mode even without a table of their own: the real brokers' own.
+const KNOWN_BROKERS: [&str; 5] = ["mock", "oanda", "binance_spot", "binance_futures", "mexc"];
+pub(super) fn setting(key: &str, value: &str, why: impl std::fmt::Display) -> AppError {
+    AppError::Usage(format!("{key} = {value}: {why}"))
+}
+
+fn symbol(key: &str, text: &str) -> Result<Symbol, AppError> {
+    text.parse().map_err(|error: NameError| setting(key, text, error))
+}
+
+pub(super) fn broker_name(key: &str, text: &str) -> Result<BrokerName, AppError> {
+    text.parse().map_err(|error: NameError| setting(key, text, error))
+}
+
+fn price(key: &str, value: rust_decimal::Decimal) -> Result<Price, AppError> {
+    Price::new(value).map_err(|error: AmountError| setting(key, &value.to_string(), error))
+}
+
+fn instrument(rules: &config::MockInstrument, key: &str) -> Result<Instrument, AppError> {
+    let quantity = |name: &str, value: Option<rust_decimal::Decimal>| {
+        let named = |value: rust_decimal::Decimal| {
+            Quantity::new(value).map_err(|error| setting(&format!("{key}.{name}"), &value.to_string(), error))
+        };
+        value.map(named).transpose()
+    };
+    let money = |name: &str, value: Option<rust_decimal::Decimal>| {
+        value.map(|value| price(&format!("{key}.{name}"), value)).transpose()
+    };
+    Ok(Instrument {
+        tick_size: money("tick_size", rules.tick_size)?,
+        step_size: quantity("step_size", rules.step_size)?,
+        min_quantity: quantity("min_quantity", rules.min_quantity)?,
+        max_quantity: quantity("max_quantity", rules.max_quantity)?,
+        min_notional: money("min_notional", rules.min_notional)?,
+    })
+}
+
+fn venue(settings: &config::MockSettings) -> Result<Venue, AppError> {
+    let prices = settings.prices.iter().map(|(name, value)| {
+        Ok((symbol("broker.mock.prices", name)?, price(&format!("broker.mock.prices.{name}"), *value)?))
+    });
+    let instruments = settings.instruments.iter().map(|(name, rules)| {
+        let key = format!("broker.mock.instruments.{name}");
+        Ok((symbol("broker.mock.instruments", name)?, instrument(rules, &key)?))
+    });
+    Ok(Venue {
+        seed: settings.seed,
+        failure_rate: settings.failure_rate,
+        slippage_pct: settings.slippage_pct,
+        commission_pct: settings.commission_pct,
+        prices: prices.collect::<Result<BTreeMap<_, _>, AppError>>()?,
+        instruments: instruments.collect::<Result<BTreeMap<_, _>, AppError>>()?,
+    })
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The rules that decisions go by, made of the configuration.
+pub fn rules(settings: &Settings) -> Result<Rules, AppError> {
+    let broker = &settings.broker;
+    let routes: Vec<(Vec<String>, BrokerName)> = broker
+        .routes
+        .iter()
+        .map(|route| Ok((route.symbols.clone(), broker_name("broker.route", &route.broker)?)))
+        .collect::<Result<_, AppError>>()?;
+    let default_broker = broker_name("broker.default", &broker.default)?;
+    let mut brokers: BTreeSet<BrokerName> = routes.iter().map(|(_, broker)| broker.clone()).collect();
+    brokers.insert(default_broker.clone());
+    for name in KNOWN_BROKERS {
+        brokers.insert(broker_name("broker", name)?);
+    }
+    let midnight = settings.risk.session_start.signed_duration_since(chrono::NaiveTime::MIN);
+    Ok(Rules {
+        default_broker,
+        routes,
+        brokers,
+        venue: venue(&broker.mock)?,
+        max_quote_age_us: micros(settings.risk.max_quote_age),
+        session_start_us: midnight.num_microseconds().unwrap_or(0),
+        max_request_age_us: settings.worker.max_request_age.map(micros),
+        max_deliveries: settings.worker.max_deliveries,
+        lease_us: micros(settings.worker.claim_idle),
+    })
+}
+
+fn limit(limit: config::Limit) -> Limit {
+    match limit {
+        config::Limit::Unlimited => Limit::Unlimited,
+        config::Limit::At(value) => Limit::At(value),
+    }
+}
+
+pub(super) fn limit_rows(settings: &Settings) -> Vec<LimitRow> {
+    let row = |row: &config::LimitRow| LimitRow {
+        symbol: row.symbol.as_str().into(),
+        max_order_quantity: limit(row.max_order_quantity),
+        max_order_notional: limit(row.max_order_notional),
+        max_position: limit(row.max_position),
+        max_daily_loss: limit(row.max_daily_loss),
+        price_collar_pct: limit(row.price_collar_pct),
+        max_orders_per_second: match row.max_orders_per_second {
+            config::Limit::Unlimited => Limit::Unlimited,
+            config::Limit::At(orders) => Limit::At(orders.into()),
+        },
+    };
+    settings.risk.limits.iter().map(row).collect()
+}
