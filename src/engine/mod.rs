@@ -6,7 +6,7 @@
 mod publish;
 pub mod replay;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::decide::{Admit, Decision, Effect, Input, Rules, Wait};
@@ -266,16 +266,20 @@ impl Engine {
         Ok(batch)
     }
 
-    /// Whether every entry older than this one is known to the journal.
-    pub async fn older_are_admitted(&self, entry: EntryId, lane: &str) -> Result<bool, EngineError> {
-        let older = self.control.older_than(entry, OLDER_ENTRIES).await?;
-        if older.is_empty() {
-            return Ok(true);
-        }
+    /// Whether every entry older than this one is known to the journal, but for those that are `waiting`
+    /// here: what waits for an order does not bring one.
+    pub async fn older_are_admitted(
+        &self,
+        entry: EntryId,
+        lane: &str,
+        waiting: &HashSet<EntryId>,
+    ) -> Result<bool, EngineError> {
+        let mut older = self.control.older_than(entry, OLDER_ENTRIES).await?;
         if older.len() >= OLDER_ENTRIES {
             return Ok(false);
         }
-        Ok(self.reader.admitted(lane, &older).await?.len() == older.len())
+        older.retain(|entry| !waiting.contains(entry));
+        Ok(older.is_empty() || self.reader.admitted(lane, &older).await?.len() == older.len())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Requests that wait: for another request about the same order, or for their order to appear.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -97,7 +98,7 @@ pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::Unbo
         let now = Instant::now();
         let (due, rest): (Vec<_>, Vec<_>) = held.into_iter().partition(|waits| waits.due <= now);
         held = rest;
-        let admitted_up_to = admitted_up_to(&context, &due).await;
+        let admitted_up_to = admitted_up_to(&context, &due, &held).await;
         let is_last_look = |waits: &Waits| {
             let all_before = admitted_up_to.is_some_and(|entry| waits.item.received.key.entry <= entry);
             waits.item.wait == Wait::UnknownOrder
@@ -116,12 +117,14 @@ pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::Unbo
 
 /// The newest of the waiting entries up to which every older one has been admitted: an order that the
 /// journal does not have by then does not exist. Asked of the newest, and of the oldest where that fails.
-async fn admitted_up_to(context: &Context, due: &[Waits]) -> Option<EntryId> {
+async fn admitted_up_to(context: &Context, due: &[Waits], held: &[Waits]) -> Option<EntryId> {
     let unknown = due.iter().filter(|waits| waits.item.wait == Wait::UnknownOrder);
     let keys: Vec<_> = unknown.map(|waits| waits.item.received.key.clone()).collect();
     let (newest, oldest) = (keys.iter().max()?, keys.iter().min()?);
+    let waiting: HashSet<EntryId> =
+        due.iter().chain(held).map(|waits| waits.item.received.key.entry).collect();
     for key in [newest, oldest] {
-        match context.engine.older_are_admitted(key.entry, &key.lane).await {
+        match context.engine.older_are_admitted(key.entry, &key.lane, &waiting).await {
             Ok(true) => return Some(key.entry),
             Ok(false) => {}
             Err(error) => {

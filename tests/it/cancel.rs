@@ -196,3 +196,20 @@ async fn cancel_all_and_replace_are_refused_clearly_until_they_are_built() {
     }
     assert_eq!(lab.state("kept").await.unwrap()["status"], "Acknowledged");
 }
+
+/// Commands that wait for orders bring none: they do not make each other wait.
+#[tokio::test]
+async fn many_cancels_of_unknown_orders_are_answered_without_waiting_for_each_other() {
+    let lab = Lab::with(|s| {
+        s.set("worker.command_wait_ms", "600000");
+    })
+    .await;
+    let _worker = lab.worker().await;
+    let commands: Vec<Vec<(&str, Vec<u8>)>> = (0..300)
+        .map(|n| vec![("cancel", json!({"client_order_id": format!("nobody-{n}")}).to_string().into_bytes())])
+        .collect();
+    let entries = lab.burst(&commands).await;
+    for outcome in lab.outcomes(&entries).await {
+        outcome.is_failed("UNKNOWN_ORDER");
+    }
+}
