@@ -309,7 +309,17 @@ pub(super) fn remember(
 }
 
 /// The journal has this request's outcome: what is left is to publish it, with the order as it stands now.
-pub(super) fn finished_before(ledger: &Ledger, outcome: Outcome) -> Decision {
+pub(super) fn finished_before(ledger: &Ledger, mut outcome: Outcome) -> Decision {
     let order = outcome.order_id.and_then(|id| ledger.order(&id)).map(|record| record.order.clone());
+    if let Some(order) = &order {
+        // The status is told with the order's JSON, and of the same version.
+        match &mut outcome.result {
+            OutcomeResult::Completed(status) | OutcomeResult::Failed { status: Some(status), .. } => {
+                *status = order.state.status;
+            }
+            OutcomeResult::Failed { status: None, .. } => {}
+        }
+        outcome.order_version = order.state.version;
+    }
     Decision::finish(outcome, order)
 }

@@ -371,3 +371,22 @@ fn patterns_of_routes() {
         assert_eq!(matches(pattern, symbol), expected, "{pattern} {symbol}");
     }
 }
+
+#[test]
+fn an_outcome_told_late_tells_the_order_as_it_stands_then() {
+    let mut desk = Desk::new();
+    let market = quoted("99", "101", None);
+    let resting = spec("a", Side::Buy, "5", limit("98"), TimeInForce::Gtc);
+    let (received, first) = desk.admit(resting, &market);
+    let Effect::Execute { order, epoch } = first.effect else { panic!() };
+    assert_eq!(ended(&desk.execute(&order, epoch, &market)), Ok(Status::Acknowledged));
+    desk.rests("a");
+    let tick = QuoteTick {
+        broker: "mock".parse().unwrap(),
+        symbol: "BTCUSDT".parse().unwrap(),
+        market: quoted("96", "97", None),
+        after: 0,
+    };
+    desk.rules.decide(&mut desk.ledger, &Input::Quote(tick)).unwrap();
+    assert_eq!(ended(&desk.admit_again(&received, &market, "w2")), Ok(Status::Filled));
+}
