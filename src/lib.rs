@@ -10,6 +10,7 @@
 //! | `engine` | `domain`, `ports`, `wire` |
 //! | `workers`, `api` | `engine`, `ports`, `domain`, `wire`, `runtime` |
 //! | `adapters` | `domain`, `ports`, `wire`, and never each other |
+//! | `exchange` | `domain`, `runtime` |
 //! | `config` | nothing of this crate; it is plain data |
 //! | `runtime` | nothing of this crate |
 //! | `app`, `cli` | everything |
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod exchange;
 pub mod ports;
 pub mod runtime;
 pub mod wire;

@@ -2,7 +2,7 @@
 
 mod rules;
 
-pub use rules::rules;
+pub use rules::{rules, venue};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
 
+use crate::adapters::brokers::exchange::ExchangeBroker;
 use crate::adapters::brokers::simulated::SimulatedBroker;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::journal::sqlite::{SqliteJournal, SqliteSettings};
@@ -22,7 +24,7 @@ use crate::domain::order::ContentHash;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::{Received, Refused, Request, RequestKind};
 use crate::domain::time::Timestamp;
-use crate::engine::{Engine, Forgettable};
+use crate::engine::{Engine, Forgettable, Link};
 use crate::ports::clock::Clock;
 use crate::ports::journal::{Journal, JournalError, JournalObserver, JournalReader};
 use crate::runtime::health::Health;
@@ -35,6 +37,9 @@ use crate::workers::{self, Context, Ended, Limits};
 
 /// A component that has not said for this long that it is well is not.
 const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// Calls to one broker under way at a time.
+const MAX_CALLS: usize = 64;
 
 /// What keeps a command from doing its work; the exit code follows from it.
 #[derive(Debug, thiserror::Error)]
@@ -244,19 +249,30 @@ impl Worker {
         }
         let quotes = Arc::new(redis.quotes(clock.clone()));
         let (inbox, control) = redis.inbox(decoder(settings, clock.clone()));
-        let broker = SimulatedBroker::new(
-            broker_name("broker", "mock")?,
-            rules.venue.clone(),
-            settings.broker.mock.latency,
-            journal.clone(),
-            journal.clone(),
-            quotes.clone(),
-        );
+        let name = broker_name("broker", "mock")?;
+        let broker = match &settings.broker.mock.url {
+            Some(url) => {
+                let timeout = settings.broker.mock.request_timeout;
+                let exchange = ExchangeBroker::new(name, url.clone(), timeout, clock.clone());
+                Link::Remote(
+                    Arc::new(exchange.map_err(AppError::Unreachable)?),
+                    Arc::new(Semaphore::new(MAX_CALLS)),
+                )
+            }
+            None => Link::Embedded(Arc::new(SimulatedBroker::new(
+                name,
+                rules.venue.clone(),
+                settings.broker.mock.latency,
+                journal.clone(),
+                journal.clone(),
+                quotes.clone(),
+            ))),
+        };
         let engine = Arc::new(Engine {
             rules: rules.clone(),
             journal: journal.clone(),
             reader: journal.clone(),
-            broker: Arc::new(broker),
+            broker,
             publisher: Arc::new(redis.publisher()),
             quotes: quotes.clone(),
             control: Arc::new(control),
@@ -277,6 +293,7 @@ impl Worker {
                 command_wait: settings.worker.command_wait,
                 heartbeat: settings.worker.heartbeat(),
                 drain_timeout: settings.worker.drain_timeout,
+                claim_idle: settings.worker.claim_idle,
             },
         };
         let stop_http = Shutdown::new();

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::config::{self, Settings};
+use crate::config::{self, MockProfile, Settings};
 use crate::domain::amount::{AmountError, Price, Quantity};
 use crate::domain::decide::Rules;
 use crate::domain::ids::{BrokerName, NameError, Symbol};
 use crate::domain::instrument::Instrument;
+use crate::domain::profile::Profile;
 use crate::domain::risk::{Limit, LimitRow};
 use crate::domain::venue::Venue;
 
@@ -15,6 +16,9 @@ use super::AppError;
 
 /// Broker names that exist in mock mode even without a table of their own: the real brokers' own.
 const KNOWN_BROKERS: [&str; 5] = ["mock", "oanda", "binance_spot", "binance_futures", "mexc"];
+/// Beyond the time-out of a call, until its answer is recorded.
+const CALL_MARGIN: Duration = Duration::from_millis(200);
+
 pub(super) fn setting(key: &str, value: &str, why: impl std::fmt::Display) -> AppError {
     AppError::Usage(format!("{key} = {value}: {why}"))
 }
@@ -50,7 +54,7 @@ fn instrument(rules: &config::MockInstrument, key: &str) -> Result<Instrument, A
     })
 }
 
-fn venue(settings: &config::MockSettings) -> Result<Venue, AppError> {
+fn mock_venue(settings: &config::MockSettings) -> Result<Venue, AppError> {
     let prices = settings.prices.iter().map(|(name, value)| {
         Ok((symbol("broker.mock.prices", name)?, price(&format!("broker.mock.prices.{name}"), *value)?))
     });
@@ -68,8 +72,30 @@ fn venue(settings: &config::MockSettings) -> Result<Venue, AppError> {
     })
 }
 
+/// The matching rules of the simulated broker, for the exchange that is a process of its own.
+pub fn venue(settings: &Settings) -> Result<Venue, AppError> {
+    mock_venue(&settings.broker.mock)
+}
+
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What recovery may do where an attempt's answer is lost.
+fn profile(settings: &Settings) -> Profile {
+    let mock = &settings.broker.mock;
+    let settle_us = micros(mock.settle);
+    match (&mock.url, mock.profile) {
+        (None, _) => Profile::Embedded,
+        (Some(_), MockProfile::DedupesForever) => Profile::DedupesForever,
+        (Some(_), MockProfile::Deadline) => {
+            Profile::Deadline { valid_for_us: micros(mock.recv_window), settle_us }
+        }
+        // It may still be under way for as long as the worker would have waited for its answer.
+        (Some(_), MockProfile::OneShot) => {
+            Profile::OneShot { settle_us: micros(mock.request_timeout).saturating_add(settle_us) }
+        }
+    }
 }
 
 /// The rules that decisions go by, made of the configuration.
@@ -91,12 +117,18 @@ pub fn rules(settings: &Settings) -> Result<Rules, AppError> {
         default_broker,
         routes,
         brokers,
-        venue: venue(&broker.mock)?,
+        venue: mock_venue(&broker.mock)?,
         max_quote_age_us: micros(settings.risk.max_quote_age),
         session_start_us: midnight.num_microseconds().unwrap_or(0),
         max_request_age_us: settings.worker.max_request_age.map(micros),
         max_deliveries: settings.worker.max_deliveries,
-        lease_us: micros(settings.worker.claim_idle),
+        profile: profile(settings),
+        retry_us: micros(broker.retry),
+        // A call that is under way must not lose its order to another worker.
+        lease_us: micros(match broker.mock.url {
+            None => settings.worker.claim_idle,
+            Some(_) => settings.worker.claim_idle.max(broker.mock.request_timeout + CALL_MARGIN),
+        }),
     })
 }
 

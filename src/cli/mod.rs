@@ -4,6 +4,7 @@ mod bench;
 mod cancel;
 mod check;
 mod demo;
+mod exchange;
 mod fields;
 mod journal;
 mod link;
@@ -87,6 +88,9 @@ enum Command {
     /// Rebuild every projection from the events and compare
     #[command(after_long_help = replay::EXAMPLES)]
     Replay,
+    /// Run the simulated exchange: the simulated broker behind HTTP, with a ledger
+    #[command(after_long_help = exchange::EXAMPLES)]
+    Exchange(exchange::ExchangeArguments),
     /// Measure throughput and latency of this installation, beside the floors of its Redis and its disk
     Bench(bench::Bench),
 }
@@ -182,6 +186,7 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
         Command::Migrate => migrate::run(&call).await,
         Command::Check => check::run(&call).await,
         Command::Replay => replay::run(&call).await,
+        Command::Exchange(arguments) => exchange::run(&call, arguments).await.map(|()| Ending::Done),
         Command::Bench(bench) => bench::run(&call, bench).await.map(|()| Ending::Done),
     }
 }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::app::AppError;
-use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::event::{EventKind, OrderEvent, Terms};
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::request::OrderRef;
@@ -112,15 +112,23 @@ fn details(kind: &EventKind) -> String {
         | EventKind::ReplaceRefused(why)
         | EventKind::Cancelled(why)
         | EventKind::Expired(why) => why.reason.clone(),
-        EventKind::ReplaceRequested(terms) | EventKind::Replaced(terms) => {
-            let named = |name: &str, value: Option<String>| value.map(|value| format!("{name} {value}"));
-            let parts = [
-                named("quantity", terms.quantity.map(|q| q.to_string())),
-                named("price", terms.price.map(|p| p.to_string())),
-                named("stop price", terms.stop_price.map(|p| p.to_string())),
-            ];
-            parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        EventKind::SubmitFailed(why) | EventKind::Parked(why) => why.reason.clone(),
+        EventKind::ReplaceRequested(asked) => terms(&asked.terms),
+        EventKind::Replaced(by) => terms(&by.terms),
+        EventKind::Resolved(how) => {
+            let verdict = if how.executed { "executed" } else { "not executed" };
+            format!("{verdict}, says {}: {}", how.by, how.why)
         }
         EventKind::Rejected(refusal) => refusal.to_string(),
     }
+}
+
+fn terms(terms: &Terms) -> String {
+    let named = |name: &str, value: Option<String>| value.map(|value| format!("{name} {value}"));
+    let parts = [
+        named("quantity", terms.quantity.map(|q| q.to_string())),
+        named("price", terms.price.map(|p| p.to_string())),
+        named("stop price", terms.stop_price.map(|p| p.to_string())),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -30,6 +30,9 @@ pub(super) struct Orders {
     /// That have not ended
     #[arg(long)]
     open: bool,
+    /// Whose outcome at the broker cannot be found out
+    #[arg(long)]
+    parked: bool,
     /// Of this strategy
     #[arg(long, value_name = "ID")]
     strategy_id: Option<String>,
@@ -44,6 +47,7 @@ pub(super) async fn run(call: &Call, orders: &Orders) -> Result<Ending, AppError
         .as_deref()
         .and_then(|name| Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(name)));
     let filter = OrderFilter {
+        parked: orders.parked,
         limit: orders.limit,
         symbol: orders.symbol.clone(),
         status,

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use app::{AppSettings, LogFormat};
-pub use broker::{BrokerMode, BrokerSettings, MockInstrument, MockSettings, Route};
+pub use broker::{BrokerMode, BrokerSettings, MockInstrument, MockProfile, MockSettings, Route};
 pub use database::DatabaseSettings;
 pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;

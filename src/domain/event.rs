@@ -31,23 +31,40 @@ pub enum EventKind {
     PendingSubmit(Attempt),
     /// The attempt was handed to the broker.
     Submitted(Submission),
+    /// It is proven that the broker did not and will not execute the attempt: another may follow.
+    SubmitFailed(Reason),
     Acknowledged(Acknowledgement),
     Fill(Fill),
     CancelRequested(Reason),
     /// The broker did not cancel it, or too late.
     CancelRefused(Reason),
-    ReplaceRequested(Terms),
+    ReplaceRequested(ReplaceRequest),
     ReplaceRefused(Reason),
-    Replaced(Terms),
+    Replaced(Replacement),
+    /// What became of it at the broker cannot be found out: it waits for a person, or for the broker's word.
+    Parked(Reason),
+    /// A person said what became of it.
+    Resolved(Resolution),
     Cancelled(Reason),
     Rejected(Refusal),
     Expired(Reason),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Counts the attempts to submit this order from 1.
     pub attempt: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+}
+
+/// Fixed when an attempt is journaled, and enforced by the broker. Both by the broker's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// What the request is stamped and signed with, once and for all.
+    pub timestamp: Timestamp,
+    /// The broker executes nothing of it later.
+    pub not_after: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +95,29 @@ pub struct Terms {
     pub price: Option<Price>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_price: Option<Price>,
+}
+
+/// New terms were asked for: an attempt of its own, named by the version of this event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplaceRequest {
+    pub terms: Terms,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+}
+
+/// The broker works the order under new terms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    pub terms: Terms,
+    /// Version of the event that asked for them.
+    pub number: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    pub executed: bool,
+    pub by: String,
+    pub why: String,
 }
 
 /// Some of an order was executed.
@@ -112,6 +152,7 @@ impl EventKind {
             Self::Validated => "Validated",
             Self::PendingSubmit(_) => "PendingSubmit",
             Self::Submitted(_) => "Submitted",
+            Self::SubmitFailed(_) => "SubmitFailed",
             Self::Acknowledged(_) => "Acknowledged",
             Self::Fill(_) => "Fill",
             Self::CancelRequested(_) => "CancelRequested",
@@ -119,6 +160,8 @@ impl EventKind {
             Self::ReplaceRequested(_) => "ReplaceRequested",
             Self::ReplaceRefused(_) => "ReplaceRefused",
             Self::Replaced(_) => "Replaced",
+            Self::Parked(_) => "Parked",
+            Self::Resolved(_) => "Resolved",
             Self::Cancelled(_) => "Cancelled",
             Self::Rejected(_) => "Rejected",
             Self::Expired(_) => "Expired",
@@ -141,7 +184,10 @@ impl EventKind {
             | Self::CancelRefused(_)
             | Self::ReplaceRequested(_)
             | Self::ReplaceRefused(_)
-            | Self::Replaced(_) => Step::Note,
+            | Self::Replaced(_)
+            | Self::SubmitFailed(_)
+            | Self::Parked(_)
+            | Self::Resolved(_) => Step::Note,
             Self::Cancelled(_) => Step::Cancel,
             Self::Rejected(_) => Step::Reject,
             Self::Expired(_) => Step::Expire,
@@ -166,11 +212,13 @@ impl Serialize for OrderEvent {
             EventKind::CancelRequested(details)
             | EventKind::CancelRefused(details)
             | EventKind::ReplaceRefused(details)
+            | EventKind::SubmitFailed(details)
+            | EventKind::Parked(details)
             | EventKind::Cancelled(details)
             | EventKind::Expired(details) => out.serialize_field("details", details)?,
-            EventKind::ReplaceRequested(details) | EventKind::Replaced(details) => {
-                out.serialize_field("details", details)?;
-            }
+            EventKind::ReplaceRequested(details) => out.serialize_field("details", details)?,
+            EventKind::Replaced(details) => out.serialize_field("details", details)?,
+            EventKind::Resolved(details) => out.serialize_field("details", details)?,
             EventKind::Rejected(details) => out.serialize_field("details", details)?,
         }
         out.end()
@@ -209,6 +257,9 @@ impl<'de> Deserialize<'de> for OrderEvent {
             "ReplaceRequested" => EventKind::ReplaceRequested(read(d)?),
             "ReplaceRefused" => EventKind::ReplaceRefused(read(d)?),
             "Replaced" => EventKind::Replaced(read(d)?),
+            "SubmitFailed" => EventKind::SubmitFailed(read(d)?),
+            "Parked" => EventKind::Parked(read(d)?),
+            "Resolved" => EventKind::Resolved(read(d)?),
             "Cancelled" => EventKind::Cancelled(read(d)?),
             "Rejected" => EventKind::Rejected(read(d)?),
             "Expired" => EventKind::Expired(read(d)?),

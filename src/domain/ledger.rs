@@ -12,7 +12,7 @@ use super::ids::{BrokerName, ClientOrderId, IdSource, OrderId, RequestKey, Symbo
 use super::order::{ApplyError, ContentHash, Order};
 use super::order_type::Side;
 use super::position::Position;
-use super::request::{Outcome, RequestKind};
+use super::request::{CancelFilter, OrderRef, Outcome, RequestKind};
 use super::risk::LimitRow;
 use super::status::Status;
 use super::time::Timestamp;
@@ -28,6 +28,10 @@ pub struct Keys {
     /// Entries whose order is wanted, whatever its ids.
     pub entries: Vec<RequestKey>,
     pub instruments: Vec<(BrokerName, Symbol)>,
+    /// Orders whose trades must be compared with what the broker tells.
+    pub with_trades: Vec<OrderRef>,
+    /// Every order that is not terminal and that one of these means, where its request is not known yet.
+    pub matching: Vec<(RequestKey, CancelFilter)>,
     /// Pages of the orders that rest in the journal for the embedded venue.
     pub resting: Vec<RestingPage>,
 }
@@ -52,7 +56,17 @@ pub struct OrderRecord {
     pub request_hash: ContentHash,
     /// Of what was asked for, to tell a repeat from another order under the same id.
     pub content_hash: ContentHash,
+    /// The request that made it has its outcome.
+    pub answered: bool,
     pub lease: Lease,
+}
+
+impl OrderRecord {
+    /// Somebody has to do something yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.answered || self.order.is_undecided()
+    }
 }
 
 /// Who may decide about an order. Judged by the journal's own clock.
@@ -74,6 +88,19 @@ pub struct RequestRecord {
     /// The version of the event that journaled its attempt; `None`: it made none.
     pub attempt_version: Option<u64>,
     pub received_at: Timestamp,
+    /// It has no outcome yet.
+    pub open: bool,
+}
+
+/// An order that a `cancel_all` means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub order_id: OrderId,
+    pub client_order_id: ClientOrderId,
+    /// Known how it ended.
+    pub settled: bool,
+    /// Why it was not cancelled.
+    pub refusal: Option<String>,
 }
 
 /// Something about to be asked of a broker, journaled before it is.
@@ -81,7 +108,7 @@ pub struct RequestRecord {
 pub struct AttemptRecord {
     pub order_id: OrderId,
     pub kind: AttemptKind,
-    /// Submit: the attempt's number. Cancel: the version of the event that asked for it.
+    /// Submit: the attempt's number. Cancel, replace: the version of the event that asked for it.
     pub number: u64,
     pub epoch: u64,
     pub journaled_at: Timestamp,
@@ -92,6 +119,7 @@ pub struct AttemptRecord {
 pub enum AttemptKind {
     Submit,
     Cancel,
+    Replace,
 }
 
 impl AttemptKind {
@@ -100,6 +128,7 @@ impl AttemptKind {
         match self {
             Self::Submit => "submit",
             Self::Cancel => "cancel",
+            Self::Replace => "replace",
         }
     }
 }
@@ -107,8 +136,19 @@ impl AttemptKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
     pub at: Timestamp,
-    /// `accepted` or `rejected`.
+    /// `accepted`, `rejected`, `not_sent`, `unknown`, `parked` or `resolved`.
     pub answer: &'static str,
+}
+
+/// Something that a broker has and the journal has not, or otherwise: written down, never guessed at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    pub broker: BrokerName,
+    /// `external_order`, `external_fill`, `unknown_to_broker`, `cannot_be_booked` …
+    pub kind: &'static str,
+    /// What tells it from others of its kind: told twice, it is written once.
+    pub key: String,
+    pub details: String,
 }
 
 /// A fill in the table of trades.
@@ -176,6 +216,10 @@ pub struct Ledger {
     pub trades: HashSet<(OrderId, String)>,
     /// The pages asked for, oldest order first.
     pub resting: HashMap<(BrokerName, Symbol), Vec<OrderId>>,
+    /// Orders that are not terminal, for the filters asked for; in order of admission.
+    pub matching: HashMap<RequestKey, Vec<(OrderId, ClientOrderId)>>,
+    /// By the `cancel_all` that means them; in order of admission.
+    pub targets: HashMap<(RequestKey, ContentHash), Vec<Target>>,
     pub changes: Changes,
 }
 
@@ -185,6 +229,14 @@ pub struct Changes {
     pub commits: Vec<Arc<Commit>>,
     pub new_orders: Vec<OrderId>,
     pub changed_orders: HashSet<OrderId>,
+    /// Of these, those that were given new terms.
+    pub replaced_orders: HashSet<OrderId>,
+    /// What `cancel_all` requests learned of their orders, the last of each counts.
+    pub targets: Vec<(RequestKey, ContentHash, Target)>,
+    /// What brokers tell of orders that the journal does not have, or has otherwise.
+    pub differences: Vec<Difference>,
+    /// How far a broker's feed is merged.
+    pub cursors: BTreeMap<BrokerName, u64>,
     pub requests: Vec<RequestRecord>,
     pub outcomes: Vec<Outcome>,
     pub attempts: Vec<AttemptRecord>,
@@ -205,6 +257,10 @@ impl Changes {
             && self.outcomes.is_empty()
             && self.counted_orders.is_empty()
             && self.sessions.is_empty()
+            && self.targets.is_empty()
+            && self.differences.is_empty()
+            && self.cursors.is_empty()
+            && self.answers.is_empty()
     }
 }
 
@@ -225,6 +281,8 @@ impl Ledger {
             spent: HashMap::new(),
             trades: HashSet::new(),
             resting: HashMap::new(),
+            matching: HashMap::new(),
+            targets: HashMap::new(),
             changes: Changes::default(),
         }
     }
@@ -256,6 +314,13 @@ impl Ledger {
     }
 
     pub fn conclude(&mut self, outcome: Outcome) {
+        let own = outcome.order_id.and_then(|id| self.orders.get_mut(&id)).filter(|record| {
+            !record.answered && record.request == outcome.key && record.request_hash == outcome.hash
+        });
+        if let Some(record) = own {
+            record.answered = true;
+            self.changes.changed_orders.insert(record.order.spec.id);
+        }
         self.outcomes.entry(outcome.key.clone()).or_default().push(outcome.clone());
         self.changes.outcomes.push(outcome);
     }
@@ -333,6 +398,9 @@ impl Ledger {
             if order.state.status != from || matches!(event.kind, EventKind::Fill(_)) {
                 passed.push(order.state.status);
             }
+            if matches!(event.kind, EventKind::Replaced(_)) {
+                self.changes.replaced_orders.insert(id);
+            }
         }
         passed.dedup();
         position
@@ -392,7 +460,10 @@ pub fn reason_of(events: &[OrderEvent]) -> Option<String> {
         | EventKind::Expired(why)
         | EventKind::CancelRequested(why)
         | EventKind::CancelRefused(why)
+        | EventKind::SubmitFailed(why)
+        | EventKind::Parked(why)
         | EventKind::ReplaceRefused(why) => Some(why.reason.clone()),
+        EventKind::Resolved(how) => Some(format!("resolved by {}: {}", how.by, how.why)),
         EventKind::Created(_)
         | EventKind::Validated
         | EventKind::PendingSubmit(_)

@@ -10,6 +10,7 @@ pub mod market;
 pub mod order;
 pub mod order_type;
 pub mod position;
+pub mod profile;
 pub mod reconcile;
 pub mod refusal;
 pub mod report;

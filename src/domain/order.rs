@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::amount::{self, Amount, Price, Quantity};
-use super::event::{EventKind, Fill, OrderEvent, Terms};
+use super::event::{Deadline, EventKind, Fill, OrderEvent, Terms};
 use super::ids::{BrokerName, ClientOrderId, OrderId, Symbol};
 use super::order_type::{Condition, ExecutionInstructions, OrderType, Side, TimeInForce};
 use super::refusal::Refusal;
@@ -80,6 +80,12 @@ pub struct OrderState {
     pub version: u64,
     /// Attempts to submit that were journaled.
     pub attempts: u32,
+    /// The last of them, while neither answer nor proof has closed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_attempt: Option<OpenAttempt>,
+    /// What became of it at the broker is not known and cannot be found out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
     pub broker_order_id: Option<String>,
     pub filled_quantity: Quantity,
     /// Σ price · quantity of the fills, in the quote currency.
@@ -91,12 +97,40 @@ pub struct OrderState {
     /// Their sum in the quote currency; `None` where a conversion is unknown.
     pub commission: Option<Amount>,
     pub pending_cancel: bool,
-    pub pending_replace: Option<Terms>,
+    pub pending_replace: Option<PendingReplace>,
+    /// Version of the newest replace request that the broker carried out; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replaced: u64,
     pub refusal: Option<Refusal>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// Names of the newest events, the last of them that of `version`.
     pub events: Vec<Cow<'static, str>>,
+}
+
+/// An attempt to submit that neither answer nor proof has closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAttempt {
+    pub number: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+    pub journaled_at: Timestamp,
+}
+
+/// New terms that the broker was asked for and that may be in force by now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingReplace {
+    /// Version of the event that asked.
+    pub number: u64,
+    pub terms: Terms,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+    pub asked_at: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -134,6 +168,8 @@ impl Order {
                 status: Status::Created,
                 version: 0,
                 attempts: 0,
+                open_attempt: None,
+                parked: false,
                 broker_order_id: None,
                 filled_quantity: Quantity::ZERO,
                 filled_notional: Amount::ZERO,
@@ -143,6 +179,7 @@ impl Order {
                 commission: Some(Amount::ZERO),
                 pending_cancel: false,
                 pending_replace: None,
+                replaced: 0,
                 refusal: None,
                 created_at: event.timestamp,
                 updated_at: event.timestamp,
@@ -183,8 +220,8 @@ impl Order {
             _ => None,
         };
         let (total, filled) = match &event.kind {
-            EventKind::Replaced(terms) => {
-                (terms.quantity.unwrap_or(self.spec.quantity), self.state.filled_quantity)
+            EventKind::Replaced(by) => {
+                (by.terms.quantity.unwrap_or(self.spec.quantity), self.state.filled_quantity)
             }
             _ => (
                 self.spec.quantity,
@@ -208,22 +245,38 @@ impl Order {
             self.state.commission = booked.commission;
             self.state.fills += 1;
         }
-        self.note(&event.kind);
+        self.note(event);
+        if !matches!(to, Status::PendingSubmit | Status::Submitted) {
+            // The broker has spoken: there is nothing to find out about the attempt any more.
+            self.state.open_attempt = None;
+            self.state.parked &= self.state.pending_replace.is_some();
+        }
         if to.is_terminal() {
             self.state.pending_cancel = false;
             self.state.pending_replace = None;
+            self.state.parked = false;
         }
         self.mark(event);
         Ok(())
     }
 
-    fn note(&mut self, kind: &EventKind) {
-        match kind {
+    fn note(&mut self, event: &OrderEvent) {
+        match &event.kind {
             EventKind::Created(_)
             | EventKind::Validated
             | EventKind::Cancelled(_)
             | EventKind::Expired(_) => {}
-            EventKind::PendingSubmit(attempt) => self.state.attempts = attempt.attempt,
+            EventKind::PendingSubmit(attempt) => {
+                self.state.attempts = attempt.attempt;
+                self.state.open_attempt = Some(OpenAttempt {
+                    number: attempt.attempt,
+                    deadline: attempt.deadline,
+                    journaled_at: event.timestamp,
+                });
+            }
+            EventKind::SubmitFailed(_) => self.state.open_attempt = None,
+            EventKind::Parked(_) => self.state.parked = true,
+            EventKind::Resolved(_) => self.state.parked = false,
             EventKind::Submitted(submission) => {
                 if let Some(id) = &submission.broker_order_id {
                     self.state.broker_order_id = Some(id.clone());
@@ -238,13 +291,23 @@ impl Order {
             }
             EventKind::CancelRequested(_) => self.state.pending_cancel = !self.state.status.is_terminal(),
             EventKind::CancelRefused(_) => self.state.pending_cancel = false,
-            EventKind::ReplaceRequested(terms) => {
-                self.state.pending_replace = (!self.state.status.is_terminal()).then(|| terms.clone());
+            EventKind::ReplaceRequested(asked) => {
+                self.state.pending_replace = (!self.state.status.is_terminal()).then(|| PendingReplace {
+                    number: event.version,
+                    terms: asked.terms.clone(),
+                    deadline: asked.deadline,
+                    asked_at: event.timestamp,
+                });
             }
-            EventKind::ReplaceRefused(_) => self.state.pending_replace = None,
-            EventKind::Replaced(terms) => {
+            EventKind::ReplaceRefused(_) => {
                 self.state.pending_replace = None;
-                self.spec.take(terms);
+                self.state.parked &= self.state.open_attempt.is_some();
+            }
+            EventKind::Replaced(by) => {
+                self.state.pending_replace.take_if(|pending| pending.number <= by.number);
+                self.state.parked &= self.state.pending_replace.is_some();
+                self.state.replaced = by.number;
+                self.spec.take(&by.terms);
             }
             EventKind::Rejected(refusal) => self.state.refusal = Some(refusal.clone()),
         }
@@ -288,7 +351,21 @@ impl Order {
     /// What may still fill, and is reserved against the position limit.
     #[must_use]
     pub fn reserved_quantity(&self) -> Quantity {
-        if self.state.status.reserves() { self.remaining_quantity() } else { Quantity::ZERO }
+        if !self.state.status.reserves() {
+            return Quantity::ZERO;
+        }
+        // While new terms are asked for, either the old or the new ones may be in force.
+        let asked = self.state.pending_replace.as_ref().and_then(|pending| pending.terms.quantity);
+        let total = asked.map_or(self.spec.quantity, |asked| asked.max(self.spec.quantity));
+        total.saturating_sub(self.state.filled_quantity)
+    }
+
+    /// Something is asked of the broker, or still to be, and nobody knows yet how it ends.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        let submitting = matches!(self.state.status, Status::PendingSubmit | Status::Submitted);
+        !self.state.parked
+            && (submitting || self.state.pending_cancel || self.state.pending_replace.is_some())
     }
 
     #[must_use]
@@ -301,7 +378,8 @@ impl Order {
 }
 
 impl OrderSpec {
-    fn take(&mut self, terms: &Terms) {
+    /// Puts new terms in force.
+    pub(super) fn take(&mut self, terms: &Terms) {
         if let Some(quantity) = terms.quantity {
             self.quantity = quantity;
         }

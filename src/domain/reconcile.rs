@@ -1,8 +1,8 @@
 //! From a broker's claim to the events that it adds to what is known: pure, and the same for a claim
 //! that comes once, twice, late or out of order.
 
-use super::event::{Acknowledgement, EventKind, Fill, Reason};
-use super::order::Order;
+use super::event::{Acknowledgement, EventKind, Fill, OrderEvent, Reason, Replacement};
+use super::order::{ApplyError, Order};
 use super::report::Report;
 use super::status::{self, Status, Step};
 
@@ -40,5 +40,35 @@ pub fn reconcile(order: &Order, report: &Report, known_trade: impl Fn(&str) -> b
         Report::CancelRefused { reason } => {
             state.pending_cancel.then(|| EventKind::CancelRefused(Reason { reason: reason.clone() }))
         }
+        // Numbers grow: what an older look at the broker says of the terms is over.
+        Report::Replaced { number, terms } => (*number > state.replaced && !state.status.is_terminal())
+            .then(|| EventKind::Replaced(Replacement { terms: terms.clone(), number: *number })),
     }
+}
+
+/// The events that several claims add, each on top of those before it.
+pub fn reconcile_all(
+    order: &Order,
+    reports: &[Report],
+    known_trade: impl Fn(&str) -> bool,
+) -> Result<Vec<EventKind>, ApplyError> {
+    let mut scratch = order.clone();
+    let mut kinds: Vec<EventKind> = Vec::with_capacity(reports.len());
+    for report in reports {
+        let twice = |trade: &str| {
+            kinds.iter().any(|kind| matches!(kind, EventKind::Fill(fill) if fill.trade_id == trade))
+        };
+        let Some(kind) = reconcile(&scratch, report, |trade| known_trade(trade) || twice(trade)) else {
+            continue;
+        };
+        let event = OrderEvent {
+            event_id: uuid::Uuid::nil(),
+            version: scratch.state.version + 1,
+            timestamp: scratch.state.updated_at,
+            kind,
+        };
+        scratch.apply(&event)?;
+        kinds.push(event.kind);
+    }
+    Ok(kinds)
 }

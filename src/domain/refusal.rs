@@ -55,6 +55,8 @@ codes! {
     BrokerRejected = "BROKER_REJECTED",
     /// The broker could not be asked, and provably executed nothing.
     BrokerUnavailable = "BROKER_UNAVAILABLE",
+    /// Whether the broker executed it is not known and cannot be found out: it is parked for a person.
+    OutcomeUnknown = "OUTCOME_UNKNOWN",
     UnknownOrder = "UNKNOWN_ORDER",
     OrderTerminal = "ORDER_TERMINAL",
     /// It brought its worker down again and again.
@@ -76,7 +78,8 @@ impl Code {
             | Self::PriceCollar
             | Self::OrderRate
             | Self::BrokerRejected
-            | Self::BrokerUnavailable => true,
+            | Self::BrokerUnavailable
+            | Self::OutcomeUnknown => true,
             Self::InvalidPayload
             | Self::ValidationFailed
             | Self::UnknownSymbol

@@ -1,7 +1,7 @@
 //! What a broker claims about an order. Facts, whenever they arrive and however often.
 
 use super::amount::{Price, Quantity};
-use super::event::Commission;
+use super::event::{Commission, Terms};
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -24,6 +24,41 @@ pub enum Report {
     CancelRefused {
         reason: String,
     },
+    /// The broker works the order under these terms since it carried out the replace of this number.
+    Replaced {
+        number: u64,
+        terms: Terms,
+    },
+}
+
+/// What came of handing something to the broker. An enum and not a `Result`, so that no `?` can lose an
+/// unknown: only `Rejected` and `NotSent` prove that nothing was executed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The broker took it, and says this about it so far.
+    Accepted(Vec<Report>),
+    /// The broker refused it: nothing was and nothing will be executed.
+    Rejected(Refusal),
+    /// It never left, or was turned away unread (a 429, a clock error): another attempt may follow.
+    NotSent(NotSent),
+    /// A time-out, a reset, an answer that nobody understands: it may have been executed.
+    Unknown(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSent {
+    pub why: String,
+    /// The broker said when to come back.
+    pub retry_after_us: Option<i64>,
+}
+
+/// What a look at the broker's books found of an attempt whose answer is unknown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// By the broker's own clock.
+    pub as_of: Timestamp,
+    /// What it says of the order; `None`: it did not show it, which by itself is no proof.
+    pub reports: Option<Vec<Report>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

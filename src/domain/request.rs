@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ClientOrderId, OrderId, RequestKey};
+use super::event::Terms;
+use super::ids::{BrokerName, ClientOrderId, OrderId, RequestKey, Symbol};
 use super::order::{ContentHash, OrderSpec};
+use super::order_type::Side;
 use super::refusal::{Code, Refusal};
 use super::status::Status;
 use super::time::Timestamp;
@@ -15,11 +17,42 @@ use super::time::Timestamp;
 pub enum Request {
     Submit(Box<OrderSpec>),
     Cancel(OrderRef),
+    CancelAll(Box<CancelFilter>),
+    Replace(Box<Replace>),
     /// It could not be read, or asks for what cannot be: it ends with this refusal.
     Refused(Box<Refused>),
     /// The entry's body was trimmed from the stream before it was read; whoever had it first may have
     /// journaled it.
     Trimmed,
+    /// The journal has it, undecided, and whoever worked on it is gone. For an order: what it trades, so that its
+    /// price can be read.
+    Journaled(Option<(BrokerName, Symbol)>),
+}
+
+/// Which orders a `cancel_all` means; what is left out matches every order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CancelFilter {
+    pub symbol: Option<Symbol>,
+    pub side: Option<Side>,
+    pub broker: Option<BrokerName>,
+    pub strategy_id: Option<String>,
+}
+
+impl CancelFilter {
+    #[must_use]
+    pub fn matches(&self, broker: &BrokerName, spec: &OrderSpec) -> bool {
+        self.symbol.as_ref().is_none_or(|symbol| *symbol == spec.symbol)
+            && self.side.is_none_or(|side| side == spec.side)
+            && self.broker.as_ref().is_none_or(|name| name == broker)
+            && self.strategy_id.as_ref().is_none_or(|id| spec.strategy_id.as_ref() == Some(id))
+    }
+}
+
+/// New terms for an open order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replace {
+    pub client_order_id: ClientOrderId,
+    pub terms: Terms,
 }
 
 /// A request that was refused before it reached the journal.
@@ -86,8 +119,10 @@ impl Request {
         match self {
             Self::Submit(_) => RequestKind::Submit,
             Self::Cancel(_) => RequestKind::Cancel,
+            Self::CancelAll(_) => RequestKind::CancelAll,
+            Self::Replace(_) => RequestKind::Replace,
             Self::Refused(refused) => refused.kind,
-            Self::Trimmed => RequestKind::Unknown,
+            Self::Trimmed | Self::Journaled(_) => RequestKind::Unknown,
         }
     }
 }
@@ -127,13 +162,27 @@ pub enum OutcomeResult {
     Completed(Status),
     /// Refused, or not carried out; `status` is the one the order keeps.
     Failed { refusal: Refusal, status: Option<Status>, payload: Option<Vec<u8>> },
+    /// A `cancel_all`: what became of each order that it meant.
+    Swept(Swept),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Swept {
+    pub cancelled: Vec<ClientOrderId>,
+    pub not_cancelled: Vec<NotCancelled>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCancelled {
+    pub client_order_id: ClientOrderId,
+    pub reason: String,
 }
 
 impl Outcome {
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match &self.result {
-            OutcomeResult::Completed(_) => None,
+            OutcomeResult::Completed(_) | OutcomeResult::Swept(_) => None,
             OutcomeResult::Failed { refusal, .. } => Some(refusal.code),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::amount::{self, Amount, Price};
+use super::amount::{self, Amount, Price, Quantity};
 use super::ids::Symbol;
 use super::market::Market;
 use super::order::{Order, OrderSpec};
@@ -60,7 +60,7 @@ impl<'a> RiskApproved<&'a Order> {
     /// An order whose attempt was journaled was approved in that transaction.
     #[must_use]
     pub fn journaled(order: &'a Order) -> Option<Self> {
-        (order.state.status == Status::PendingSubmit).then_some(Self(order))
+        matches!(order.state.status, Status::PendingSubmit | Status::Submitted).then_some(Self(order))
     }
 }
 
@@ -72,8 +72,10 @@ pub struct RiskView<'a> {
     pub position: &'a Position,
     /// Profit and loss at the start of the session, at the price of then.
     pub session_base: Amount,
-    /// Risk-carrying requests in the second that ends now.
-    pub recent_orders: u64,
+    /// Risk-carrying requests in the second that ends now; `None`: this one was counted before.
+    pub recent_orders: Option<u64>,
+    /// What may still fill of the order, and is not reserved yet.
+    pub open_quantity: Quantity,
     pub now: Timestamp,
     pub max_quote_age_us: i64,
 }
@@ -91,7 +93,7 @@ pub fn judge(order: &OrderSpec, view: &RiskView<'_>) -> Judgement {
     let Some(limits) = view.limits else {
         return Judgement { refusal: Some(no_limits(&order.symbol)), counts_in_rate: true };
     };
-    if let Some(refusal) = order_rate(order, limits, view.recent_orders) {
+    if let Some(refusal) = view.recent_orders.and_then(|recent| order_rate(order, limits, recent)) {
         return Judgement { refusal: Some(refusal), counts_in_rate: false };
     }
     Judgement { refusal: judge_content(order, limits, view).err(), counts_in_rate: true }
@@ -104,7 +106,7 @@ fn judge_content(order: &OrderSpec, limits: &LimitRow, view: &RiskView<'_>) -> R
     order_quantity(order, limits)?;
     order_notional(order, limits, price)?;
     price_collar(order, limits, reference)?;
-    worst_case_position(order, limits, view.position)?;
+    worst_case_position(order, limits, view)?;
     daily_loss(order, limits, view, reference)
 }
 
@@ -213,11 +215,12 @@ fn price_collar(order: &OrderSpec, limits: &LimitRow, reference: Decimal) -> Res
 
 /// The position after every open order of this side, this one included, has filled. What brings it
 /// nearer to zero passes even where a lowered limit is exceeded already.
-fn worst_case_position(order: &OrderSpec, limits: &LimitRow, position: &Position) -> Result<(), Refusal> {
+fn worst_case_position(order: &OrderSpec, limits: &LimitRow, view: &RiskView<'_>) -> Result<(), Refusal> {
     let Limit::At(limit) = limits.max_position else { return Ok(()) };
+    let position = view.position;
     let open = order.side.signed(position.reserved(order.side).get());
     let worst = amount::add(position.quantity.get(), open).and_then(|before| {
-        let after = amount::add(before, order.side.signed(order.quantity.get()))?;
+        let after = amount::add(before, order.side.signed(view.open_quantity.get()))?;
         Some((before.abs(), after.abs()))
     });
     match worst {
@@ -230,7 +233,7 @@ fn worst_case_position(order: &OrderSpec, limits: &LimitRow, position: &Position
                 position.quantity,
                 order.side,
                 position.reserved(order.side),
-                order.quantity
+                view.open_quantity
             );
             Err(Refusal::new(Code::PositionLimit, reason))
         }
@@ -244,7 +247,7 @@ fn daily_loss(
     reference: Decimal,
 ) -> Result<(), Refusal> {
     let Limit::At(limit) = limits.max_daily_loss else { return Ok(()) };
-    if reduces(order, view.position) {
+    if reduces(order, view) {
         return Ok(());
     }
     let result = view.position.equity(reference).and_then(|now| now.checked_sub(view.session_base));
@@ -262,10 +265,11 @@ fn daily_loss(
 }
 
 /// With all open orders of its side filled too, the order does not reach beyond zero.
-fn reduces(order: &OrderSpec, position: &Position) -> bool {
+fn reduces(order: &OrderSpec, view: &RiskView<'_>) -> bool {
+    let position = view.position;
     let held = match order.side {
         Side::Buy => -position.quantity.get(),
         Side::Sell => position.quantity.get(),
     };
-    order.quantity.checked_add(position.reserved(order.side)).is_some_and(|traded| traded.get() <= held)
+    view.open_quantity.checked_add(position.reserved(order.side)).is_some_and(|traded| traded.get() <= held)
 }

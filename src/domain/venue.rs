@@ -95,6 +95,33 @@ impl Venue {
         reports
     }
 
+    /// What the market does at once to a resting order that was given new terms; refused where the new terms
+    /// contradict the order's instructions.
+    pub fn on_replace(
+        &self,
+        order: &Order,
+        market: &Market,
+        spent: &mut Spent,
+        now: Timestamp,
+    ) -> Result<Vec<Report>, Refusal> {
+        let Some(offer) = market.offer(order.spec.side).filter(|offer| is_met(order, offer.price)) else {
+            return Ok(Vec::new());
+        };
+        if order.spec.execution_instructions.post_only {
+            let reason = "a post_only order would have executed at once under the new terms";
+            return Err(Refusal::new(Code::BrokerRejected, reason));
+        }
+        let quantity = self.offered(order, market, *spent).min(order.remaining_quantity());
+        if quantity.is_zero() {
+            return Ok(Vec::new());
+        }
+        let fill = self.fill(order, offer.price, quantity, order.state.fills, now).ok_or_else(|| {
+            Refusal::new(Code::BrokerRejected, "quantity times price has more digits than a fill can hold")
+        })?;
+        spend(market, spent, quantity);
+        Ok(vec![Report::Fill(fill)])
+    }
+
     /// What a new quote does to a resting order: it fills at its own price, as far as the size reaches.
     #[must_use]
     pub fn on_quote(

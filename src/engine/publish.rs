@@ -29,12 +29,16 @@ pub struct Batch {
 }
 
 impl Batch {
+    pub(super) const fn of(ended: Vec<Ended>) -> Self {
+        Self { commits: Vec::new(), ended }
+    }
+
     pub(super) fn take_commits(&mut self, commits: Vec<Arc<Commit>>) {
         self.commits.extend(commits);
     }
 
     pub(super) fn finish(&mut self, received: &Arc<Received>, outcome: Outcome, order: Option<Arc<Order>>) {
-        self.ended.push(Ended { received: received.clone(), outcome, order });
+        self.ended.push(Ended { received: received.clone(), outcome, order, unpublished_at_ms: None });
     }
 
     #[must_use]
@@ -75,6 +79,7 @@ impl Batch {
                     client_order_id: commit.after.spec.client_order_id.clone(),
                     commits: Vec::with_capacity(2),
                     state: Arc::default(),
+                    version: 0,
                     terminal: false,
                     oldest_unpublished: commit.first_version() == 1,
                 });
@@ -97,6 +102,7 @@ impl Batch {
             update.commits.sort_by_key(|commit| commit.first_version);
             if let Some(order) = states.get(&update.order_id) {
                 update.state = wire::order_json(order).into();
+                update.version = order.state.version;
             }
         }
         let json: HashMap<OrderId, (u64, Arc<str>)> = by_order
@@ -118,13 +124,19 @@ fn finish(ended: &Ended, json: &HashMap<OrderId, (u64, Arc<str>)>) -> Finish {
         (Some(order), None, _) => Some(wire::order_json(order).into()),
         // Refused before it became an order: what was asked for.
         (None, _, Request::Submit(spec)) => Some(wire::spec_json(spec).into()),
-        (Some(_), Some(_), _) | (None, _, Request::Cancel(_) | Request::Refused(_) | Request::Trimmed) => {
-            None
-        }
+        (Some(_), Some(_), _) | (None, _, _) => None,
     };
     let (completed, fields) = wire::outcome_fields(&ended.outcome, None);
     let after = ended.order.as_ref().map(|order| (order.spec.id, order.state.version));
-    Finish { entry: ended.outcome.key.entry, completed, fields, order: known.or(written), after }
+    let entry = ended.outcome.key.entry;
+    Finish {
+        entry,
+        completed,
+        fields,
+        order: known.or(written),
+        after,
+        unpublished_at_ms: ended.unpublished_at_ms,
+    }
 }
 
 fn notice(
@@ -175,9 +187,9 @@ impl Engine {
                         entry_id = %finish.entry,
                         "another worker took the request over; it will publish the outcome"
                     ),
-                    FinishAnswer::Gone => tracing::error!(
+                    FinishAnswer::Gone => tracing::warn!(
                         entry_id = %finish.entry,
-                        "ALARM: Redis lost the request before its outcome was published; the outcome is in the journal"
+                        "Redis no longer has the request; the relay publishes its outcome"
                     ),
                     FinishAnswer::Behind => {
                         if let Some((order, _)) = finish.after {
@@ -207,54 +219,21 @@ impl Engine {
     ) -> Result<Publication, EngineError> {
         let mut orders = Vec::with_capacity(behind.len());
         for (order, version) in behind {
-            orders.extend(update_of(&self.reader.commits(*order).await?, *version)?);
+            let history = self.reader.commits(*order).await?;
+            // Where all of it is marked as published, Redis lost it, or let go of it long ago.
+            orders.extend(match update_of(&history, *version)? {
+                Some(update) => Some(update),
+                None => update_from(&history, 0)?,
+            });
         }
         let offered: Vec<OrderId> = orders.iter().map(|update| update.order_id).collect();
         let json = HashMap::new();
         let finishes = still.iter().filter_map(|place| batch.ended.get(*place)).map(|ended| {
             let mut finish = finish(ended, &json);
-            // All of it is marked as published: Redis let go of the version, or lost it.
             finish.after = finish.after.filter(|(order, _)| offered.contains(order));
             finish
         });
         Ok(Publication { finishes: finishes.collect(), orders, forget: Vec::new() })
-    }
-
-    /// Publishes what has waited since before `older_than_us` ago: whoever journaled it could not.
-    /// Says how many orders it offered.
-    pub async fn relay(&self, older_than_us: i64, limit: u32) -> Result<usize, EngineError> {
-        let before = self.clock.now().plus_micros(-older_than_us);
-        let due = self.reader.unpublished(before, limit).await?;
-        let mut lacking: BTreeMap<OrderId, u64> = due.iter().map(|order| (*order, 0)).collect();
-        let mut published = Published::default();
-        // Once as the journal has marked it, and once more as Redis answers.
-        for _ in 0..2 {
-            let mut orders = Vec::with_capacity(lacking.len());
-            for (order, version) in &lacking {
-                let history = self.reader.commits(*order).await;
-                match history.and_then(|history| update_of(&history, *version)) {
-                    Ok(update) => orders.extend(update),
-                    Err(error @ JournalError::Corrupt { .. }) => {
-                        tracing::error!(order_id = %order, %error, "ALARM: an order's events cannot be read");
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            if orders.is_empty() {
-                break;
-            }
-            let publication = Publication { orders, ..Publication::default() };
-            let answers = self.publisher.publish(&publication).await?;
-            lacking.clear();
-            for (update, answer) in publication.orders.iter().zip(&answers.orders) {
-                match answer {
-                    OrderAnswer::Published(version) => published.orders.push((update.order_id, *version)),
-                    OrderAnswer::Behind(version) => drop(lacking.insert(update.order_id, *version)),
-                }
-            }
-        }
-        self.mark(published);
-        Ok(due.len())
     }
 
     /// Lets the publisher forget the entries that need not be remembered any more.
@@ -275,7 +254,7 @@ impl Engine {
 
     /// Marks in the journal what is out, behind the back of the next batch; only then may the publisher
     /// forget the entries.
-    fn mark(&self, published: Published) {
+    pub(super) fn mark(&self, published: Published) {
         if published.is_empty() {
             return;
         }
@@ -308,7 +287,23 @@ impl Forgettable {
 
 /// The update that offers what Redis lacks of an order, made from its whole history: what comes after
 /// `version`, or where Redis knows nothing (0), what is not marked as published. `None`: nothing.
-fn update_of(history: &CommitHistory, version: u64) -> Result<Option<OrderUpdate>, JournalError> {
+pub(super) fn update_of(history: &CommitHistory, version: u64) -> Result<Option<OrderUpdate>, JournalError> {
+    if version > 0 {
+        return update(history, |_, first| first > version, false);
+    }
+    update(history, |place, _| place >= history.published, true)
+}
+
+/// The same with every commit from that place on, published before or not.
+pub(super) fn update_from(history: &CommitHistory, from: usize) -> Result<Option<OrderUpdate>, JournalError> {
+    update(history, |place, _| place >= from, true)
+}
+
+fn update(
+    history: &CommitHistory,
+    lacks: impl Fn(usize, u64) -> bool,
+    oldest_unpublished: bool,
+) -> Result<Option<OrderUpdate>, JournalError> {
     let corrupt = |why: String| JournalError::Corrupt { what: format!("order {}", history.order_id), why };
     let mut order: Option<Order> = None;
     let mut notices = Vec::new();
@@ -324,26 +319,28 @@ fn update_of(history: &CommitHistory, version: u64) -> Result<Option<OrderUpdate
             passed.extend(after.filter(|_| after != before || matches!(event.kind, EventKind::Fill(_))));
         }
         passed.dedup();
-        let lacks = if version > 0 {
-            events.first().is_some_and(|event| event.version > version)
-        } else {
-            place >= history.published
-        };
-        if let Some(order) = order.as_ref().filter(|_| lacks) {
+        let is_lacking = events.first().is_some_and(|event| lacks(place, event.version));
+        if let Some(order) = order.as_ref().filter(|_| is_lacking) {
             let reason = crate::domain::ledger::reason_of(events);
             notices.push(notice(wire::events_json(events).into(), events, &passed, reason.as_deref(), order));
         }
     }
     let order = order.ok_or_else(|| corrupt("no events".to_owned()))?;
-    if notices.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(OrderUpdate {
-        order_id: history.order_id,
+    Ok((!notices.is_empty()).then(|| update_with(&order, notices, oldest_unpublished)))
+}
+
+pub(super) fn update_with(
+    order: &Order,
+    commits: Vec<CommitNotice>,
+    oldest_unpublished: bool,
+) -> OrderUpdate {
+    OrderUpdate {
+        order_id: order.spec.id,
         client_order_id: order.spec.client_order_id.clone(),
-        commits: notices,
-        state: wire::order_json(&order).into(),
+        commits,
+        state: wire::order_json(order).into(),
+        version: order.state.version,
         terminal: order.state.status.is_terminal(),
-        oldest_unpublished: version == 0,
-    }))
+        oldest_unpublished,
+    }
 }

@@ -121,6 +121,9 @@ fn fill_of(event: &crate::domain::event::OrderEvent) -> Option<&Fill> {
         | EventKind::ReplaceRequested(_)
         | EventKind::ReplaceRefused(_)
         | EventKind::Replaced(_)
+        | EventKind::SubmitFailed(_)
+        | EventKind::Parked(_)
+        | EventKind::Resolved(_)
         | EventKind::Cancelled(_)
         | EventKind::Rejected(_)
         | EventKind::Expired(_) => None,

@@ -4,36 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
 use crate::domain::amount::{Amount, Price, Quantity};
 use crate::domain::decide::Decision;
-use crate::domain::event::Terms;
-use crate::domain::ids::{BrokerName, ClientOrderId, OrderId, RequestKey, Symbol};
+use crate::domain::event::{Deadline, Terms};
+use crate::domain::ids::{BrokerName, OrderId, RequestKey, Symbol};
 use crate::domain::instrument::Instrument;
 use crate::domain::market::Market;
 use crate::domain::order::{ContentHash, Order};
-use crate::domain::refusal::Refusal;
-use crate::domain::report::Report;
+use crate::domain::report::{Answer, Finding, Report};
 use crate::domain::risk::RiskApproved;
 use crate::domain::status::Status;
 
 use super::journal::JournalError;
 use super::quotes::QuotesError;
-
-/// What came of handing something to the broker. An enum and not a `Result`, so that no `?` can lose an
-/// unknown: only `Rejected` and `NotSent` prove that nothing was executed.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// The broker took it, and says this about it so far.
-    Accepted(Vec<Report>),
-    /// The broker refused it: nothing was and nothing will be executed.
-    Rejected(Refusal),
-    /// It never left, or was turned away unread (a 429): it may be sent again.
-    NotSent(String),
-    /// A time-out, a reset, an answer that nobody understands: it may have been executed.
-    Unknown(String),
-}
 
 /// Reading from the broker failed; reads may be repeated.
 #[derive(Debug, thiserror::Error)]
@@ -44,19 +28,31 @@ pub struct BrokerError {
     pub why: String,
 }
 
+/// A part of the broker's feed, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct Updates {
+    pub told: Vec<BrokerUpdate>,
+    /// Read on from here.
+    pub cursor: u64,
+}
+
 /// Something the broker's feed tells.
 #[derive(Debug, Clone)]
 pub struct BrokerUpdate {
-    pub order: OrderId,
+    /// As the broker has it: it may not be one of ours.
+    pub client_order_id: String,
     pub report: Report,
+    /// For a person, where the order is not one of ours.
+    pub text: String,
 }
 
 /// An order as the broker has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BrokerOrder {
-    pub client_order_id: ClientOrderId,
+    /// As the broker has it: it may not be one of ours.
+    pub client_order_id: String,
     pub broker_order_id: Option<String>,
-    pub symbol: Symbol,
+    pub symbol: String,
     pub status: Status,
     pub quantity: Quantity,
     pub filled_quantity: Quantity,
@@ -81,30 +77,47 @@ pub struct Submission<'a> {
     pub order: RiskApproved<&'a Order>,
     /// Of the order's lease when the attempt was journaled.
     pub epoch: u64,
+    pub deadline: Option<Deadline>,
+}
+
+/// New terms that are journaled as asked for.
+#[derive(Debug)]
+pub struct Replacing<'a> {
+    pub order: &'a Order,
+    /// Version of the event that asked: the broker remembers the newest that it carried out.
+    pub number: u64,
+    pub terms: &'a Terms,
+    pub deadline: Option<Deadline>,
 }
 
 #[async_trait]
 pub trait Broker: Send + Sync {
     fn name(&self) -> &BrokerName;
 
+    /// Looks whether it answers, and how its clock goes.
     async fn connect(&self) -> Result<(), BrokerError>;
     async fn disconnect(&self) -> Result<(), BrokerError>;
+    /// Its last answer was one.
     fn is_connected(&self) -> bool;
     async fn ping(&self) -> Result<(), BrokerError>;
 
-    /// Hands over an order whose attempt is journaled. Never retries by itself.
-    async fn submit(&self, submission: Submission<'_>) -> Outcome;
-    async fn cancel(&self, order: &Order) -> Outcome;
-    async fn replace(&self, order: &Order, terms: &Terms) -> Outcome;
+    /// By how many microseconds its clock is ahead of ours, as measured last.
+    fn clock_offset_us(&self) -> i64;
 
-    async fn query(&self, order: &OrderId) -> Result<Option<BrokerOrder>, BrokerError>;
+    /// Hands over an order whose attempt is journaled. Never retries by itself.
+    async fn submit(&self, submission: Submission<'_>) -> Answer;
+    async fn cancel(&self, order: &Order) -> Answer;
+    async fn replace(&self, replacing: Replacing<'_>) -> Answer;
+
+    /// What its books say of an order.
+    async fn query(&self, order: &Order) -> Result<Finding, BrokerError>;
     async fn open_orders(&self) -> Result<Vec<BrokerOrder>, BrokerError>;
     async fn account(&self) -> Result<Option<Account>, BrokerError>;
     async fn positions(&self) -> Result<Vec<BrokerPosition>, BrokerError>;
     async fn instruments(&self) -> Result<Vec<(Symbol, Instrument)>, BrokerError>;
 
-    /// What happens to orders later. `None` where nothing does that the journal does not do itself.
-    fn updates(&self) -> Option<mpsc::Receiver<BrokerUpdate>>;
+    /// What happened to orders after `cursor`; waits a bounded time where nothing has.
+    async fn updates(&self, cursor: u64) -> Result<Updates, BrokerError>;
 }
 
 /// A broker without any state that the journal lacks: it answers inside the recording transaction.
@@ -113,7 +126,7 @@ pub trait EmbeddedBroker: Broker {
     /// How long it takes before it answers.
     fn latency(&self) -> Duration;
 
-    /// Answers journaled attempts and cancels, a whole batch in one transaction. The markets are as
+    /// Answers journaled attempts and commands, a whole batch in one transaction. The markets are as
     /// the caller read them; `None`: to be read again, since time has passed.
     async fn answer(&self, due: Vec<Due>) -> Result<Vec<Result<Decision, JournalError>>, AnswerError>;
 
@@ -126,17 +139,38 @@ pub trait EmbeddedBroker: Broker {
 
 /// What an embedded broker is asked for.
 #[derive(Debug, Clone)]
-pub enum Due {
-    Submit { order: Arc<Order>, epoch: u64, market: Option<Market> },
-    Cancel { order: Arc<Order>, key: RequestKey, hash: ContentHash },
+pub struct Due {
+    pub order: Arc<Order>,
+    pub what: DueWhat,
+    pub market: Option<Market>,
+}
+
+#[derive(Debug, Clone)]
+pub enum DueWhat {
+    Submit {
+        epoch: u64,
+    },
+    /// For this request.
+    Cancel {
+        key: RequestKey,
+        hash: ContentHash,
+    },
+    Replace {
+        key: RequestKey,
+        hash: ContentHash,
+    },
 }
 
 impl Due {
+    /// It is decided by what the market is like.
     #[must_use]
-    pub fn order(&self) -> &Order {
-        match self {
-            Self::Submit { order, .. } | Self::Cancel { order, .. } => order,
-        }
+    pub const fn needs_market(&self) -> bool {
+        !matches!(self.what, DueWhat::Cancel { .. })
+    }
+
+    #[must_use]
+    pub fn order_id(&self) -> OrderId {
+        self.order.spec.id
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where requests come from.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::domain::ids::EntryId;
@@ -49,6 +51,15 @@ pub trait InboxControl: Send + Sync {
     /// Ids of entries older than `entry` that are still in the stream, at most `limit`.
     async fn older_than(&self, entry: EntryId, limit: usize) -> Result<Vec<EntryId>, InboxError>;
 
+    /// Which of these entries are in the stream.
+    async fn present(&self, entries: &[EntryId]) -> Result<Vec<EntryId>, InboxError>;
+
+    /// Says of what this consumer holds for so long already that it still works on it; says of how many.
+    async fn renew(&self, idle: Duration) -> Result<usize, InboxError>;
+
+    /// Which run of the server this is, and whether it has what it was given before.
+    async fn incarnation(&self) -> Result<Incarnation, InboxError>;
+
     /// Takes this consumer's name out of the group if it holds nothing; says whether it did.
     async fn leave(&self) -> Result<bool, InboxError>;
 
@@ -56,6 +67,14 @@ pub trait InboxControl: Send + Sync {
 
     /// Round trip to the server.
     async fn ping(&self) -> Result<(), InboxError>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Incarnation {
+    /// Another one after each start of the server.
+    pub run: String,
+    /// `false`: it is empty, for the first time or again.
+    pub kept: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

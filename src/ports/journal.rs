@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use crate::domain::amount::{Price, Quantity};
 use crate::domain::decide::{Decision, Input};
 use crate::domain::event::OrderEvent;
-use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, Symbol};
-use crate::domain::order::Order;
+use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, RequestKey, Symbol};
+use crate::domain::order::{ContentHash, Order};
 use crate::domain::position::Position;
-use crate::domain::request::OrderRef;
+use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
@@ -46,6 +46,10 @@ pub trait Journal: Send + Sync {
 
     /// A durable write that changes nothing: the journal can commit.
     async fn probe(&self) -> Result<(), JournalError>;
+
+    /// Takes or keeps a piece of work that one worker at a time does; says whether `owner` has it, for `lasts`
+    /// from now by the journal's clock.
+    async fn lease(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, JournalError>;
 }
 
 /// What the journal says, for people, APIs and the loops that follow up.
@@ -71,6 +75,37 @@ pub trait JournalReader: Send + Sync {
     /// Orders with commits made before then that are not marked as published, oldest first.
     async fn unpublished(&self, before: Timestamp, limit: u32) -> Result<Vec<OrderId>, JournalError>;
 
+    /// Outcomes journaled before then that are not marked as published, with their orders as they stand now;
+    /// oldest first.
+    async fn unpublished_outcomes(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Outcome, Option<Order>)>, JournalError>;
+
+    /// Requests without an outcome whose order nobody has the right to decide about at `now`, oldest first.
+    async fn abandoned(&self, now: Timestamp, limit: u32) -> Result<Vec<Abandoned>, JournalError>;
+
+    /// `cancel_all` requests without an outcome that were received before then.
+    async fn unfinished_sweeps(&self, before: Timestamp, limit: u32) -> Result<Vec<Abandoned>, JournalError>;
+
+    /// How many orders are parked.
+    async fn parked(&self) -> Result<u64, JournalError>;
+
+    /// Orders that are open or changed since then, in order of admission after the given one.
+    async fn changed_since(
+        &self,
+        since: Timestamp,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, Order)>, JournalError>;
+
+    /// How far a broker's feed is merged; 0: from its start.
+    async fn feed_cursor(&self, broker: &BrokerName) -> Result<u64, JournalError>;
+
+    /// How many differences between a broker's books and the journal were found so far.
+    async fn differences(&self) -> Result<u64, JournalError>;
+
     /// Everything that ever happened to an order, and from where on it is not marked as published.
     async fn commits(&self, order: OrderId) -> Result<CommitHistory, JournalError>;
 
@@ -85,8 +120,20 @@ pub struct OrderFilter {
     pub status: Option<Status>,
     /// Only those that are not terminal.
     pub open: bool,
+    /// Only those whose outcome at the broker cannot be found out.
+    pub parked: bool,
     pub strategy_id: Option<String>,
     pub client_order_id: Option<ClientOrderId>,
+}
+
+/// A request that the journal has and nobody works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abandoned {
+    pub key: RequestKey,
+    pub hash: ContentHash,
+    /// What its order trades.
+    pub instrument: Option<(BrokerName, Symbol)>,
+    pub received_at: Timestamp,
 }
 
 /// An order's history, commit by commit.

@@ -19,7 +19,8 @@ pub struct CommitNotice {
     pub message: String,
 }
 
-/// Rows of one order, in order of version, and the state they lead to.
+/// Rows of one order, in order of version, and the state they lead to. Without rows: everything was published
+/// before, and what Redis lost of state and version is put back.
 #[derive(Debug, Clone)]
 pub struct OrderUpdate {
     pub order_id: OrderId,
@@ -27,6 +28,8 @@ pub struct OrderUpdate {
     pub commits: Vec<CommitNotice>,
     /// The order's JSON as of the last of `commits`.
     pub state: Arc<str>,
+    /// Of the state.
+    pub version: u64,
     pub terminal: bool,
     /// The first of `commits` is the oldest that the journal has not marked as published, so it may go
     /// out even where Redis no longer knows what was published last.
@@ -45,7 +48,15 @@ pub struct Finish {
     pub order: Option<Arc<str>>,
     /// The order and the version of it that must be out before the outcome may be read.
     pub after: Option<(OrderId, u64)>,
+    /// The journal said at this time, by the publisher's own clock, that the outcome is not published: where the
+    /// entry is gone all the same, Redis lost it, and the outcome goes out without it. A word that is older than
+    /// `STALE_MS` counts for nothing: it may have been published since by whoever marked it.
+    pub unpublished_at_ms: Option<u64>,
 }
+
+/// How long the journal's word that an outcome is not published counts. What is finished and marked is
+/// remembered for longer.
+pub const STALE_MS: u64 = 5_000;
 
 #[derive(Debug, Clone, Default)]
 pub struct Publication {
@@ -97,6 +108,9 @@ pub struct PublishError {
 
 #[async_trait]
 pub trait Publisher: Send + Sync {
+    /// The publisher's own clock.
+    async fn now_ms(&self) -> Result<u64, PublishError>;
+
     async fn publish(&self, publication: &Publication) -> Result<Answers, PublishError>;
 }
 

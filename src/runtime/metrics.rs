@@ -94,6 +94,8 @@ struct Inner {
     queue_oldest_age: Gauge<f64, AtomicU64>,
     pending_entries: Gauge<u64, AtomicU64>,
     reclaimed: Counter,
+    parked: Gauge<u64, AtomicU64>,
+    differences: Gauge<u64, AtomicU64>,
     commit_seconds: Histogram,
     commit_orders: Histogram,
     exchange_requests: Family<CallLabels, Counter>,
@@ -182,6 +184,18 @@ impl Metrics {
                 "Entries that a worker has read and not finished",
                 Gauge::default(),
             ),
+            parked: add(
+                r,
+                "parked_orders",
+                "Orders whose outcome at the broker cannot be found out",
+                Gauge::default(),
+            ),
+            differences: add(
+                r,
+                "broker_differences",
+                "Differences between a broker's books and the journal found so far",
+                Gauge::default(),
+            ),
             reclaimed: add(
                 r,
                 "reclaimed",
@@ -254,6 +268,12 @@ impl Metrics {
         self.inner.queue_depth.set(depth);
         self.inner.pending_entries.set(pending);
         self.inner.queue_oldest_age.set(oldest.unwrap_or_default().as_secs_f64());
+    }
+
+    /// What waits for a person.
+    pub fn troubles(&self, parked: u64, differences: u64) {
+        self.inner.parked.set(parked);
+        self.inner.differences.set(differences);
     }
 
     pub fn reclaimed(&self, n: u64) {

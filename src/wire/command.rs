@@ -3,9 +3,10 @@
 use super::item::{Item, invalid};
 use super::order::{SIDES, uuid};
 use super::record::record;
+use crate::domain::event::Terms;
 use crate::domain::ids::{BrokerName, ClientOrderId, OrderId, Symbol};
-use crate::domain::refusal::{Code, Refusal};
-use crate::domain::request::OrderRef;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{CancelFilter, OrderRef, Replace};
 
 record! { CancelFields, "a cancel" { client_order_id, order_id } }
 record! { CancelAllFields, "a cancel_all" { symbol, side, broker, strategy_id } }
@@ -25,33 +26,31 @@ pub(super) fn cancel(text: &str) -> Result<OrderRef, Refusal> {
     }
 }
 
-/// Checks its shape; carrying it out is not built yet.
-pub(super) fn cancel_all(text: &str) -> Result<Refusal, Refusal> {
+pub(super) fn cancel_all(text: &str) -> Result<CancelFilter, Refusal> {
     let root = Item::root("cancel_all", text);
     let object = root.object()?;
     let fields = CancelAllFields::read(&object, &root)?;
-    fields.symbol.map(|item| item.parsed::<Symbol>()).transpose()?;
-    fields.side.map(|item| item.choice(SIDES)).transpose()?;
-    fields.broker.map(|item| item.parsed::<BrokerName>()).transpose()?;
-    fields.strategy_id.map(|item| item.short_text()).transpose()?;
-    Ok(not_built("cancel_all"))
+    Ok(CancelFilter {
+        symbol: fields.symbol.map(|item| item.parsed::<Symbol>()).transpose()?,
+        side: fields.side.map(|item| item.choice(SIDES)).transpose()?,
+        broker: fields.broker.map(|item| item.parsed::<BrokerName>()).transpose()?,
+        strategy_id: fields.strategy_id.map(|item| item.short_text()).transpose()?,
+    })
 }
 
-/// Checks its shape; carrying it out is not built yet.
-pub(super) fn replace(text: &str) -> Result<Refusal, Refusal> {
+pub(super) fn replace(text: &str) -> Result<Replace, Refusal> {
     let root = Item::root("replace", text);
     let object = root.object()?;
     let fields = ReplaceFields::read(&object, &root)?;
-    root.required(fields.client_order_id, "client_order_id", "a replace")?.parsed::<ClientOrderId>()?;
-    fields.quantity.map(|item| item.positive_quantity()).transpose()?;
-    fields.price.map(|item| item.price()).transpose()?;
-    fields.stop_price.map(|item| item.price()).transpose()?;
-    if fields.quantity.or(fields.price).or(fields.stop_price).is_none() {
+    let client_order_id =
+        root.required(fields.client_order_id, "client_order_id", "a replace")?.parsed::<ClientOrderId>()?;
+    let terms = Terms {
+        quantity: fields.quantity.map(|item| item.positive_quantity()).transpose()?,
+        price: fields.price.map(|item| item.price()).transpose()?,
+        stop_price: fields.stop_price.map(|item| item.price()).transpose()?,
+    };
+    if terms == Terms::default() {
         return Err(invalid("replace changes nothing: give it a quantity, a price or a stop_price"));
     }
-    Ok(not_built("replace"))
-}
-
-fn not_built(command: &str) -> Refusal {
-    Refusal::new(Code::UnsupportedByBroker, format!("{command} is not built yet in this version"))
+    Ok(Replace { client_order_id, terms })
 }

@@ -30,7 +30,7 @@ pub fn order_json(order: &Order) -> String {
         commissions: &state.commissions,
         pending_cancel: state.pending_cancel,
         pending_replace: state.pending_replace.is_some(),
-        parked: false,
+        parked: state.parked,
         version: state.version,
         created_at: state.created_at,
         updated_at: state.updated_at,
@@ -94,12 +94,19 @@ pub fn outcome_fields(outcome: &Outcome, order_json: Option<&str>) -> (bool, Vec
         put("client_order_id", id.to_string());
     }
     let (status, failure) = match &outcome.result {
-        OutcomeResult::Completed(status) => (*status, None),
+        OutcomeResult::Completed(status) => (Some(*status), None),
         OutcomeResult::Failed { refusal, status, payload } => {
-            (status.unwrap_or(Status::Rejected), Some((refusal, payload)))
+            (Some(status.unwrap_or(Status::Rejected)), Some((refusal, payload)))
         }
+        OutcomeResult::Swept(_) => (None, None),
     };
-    put("status", status.as_str().to_owned());
+    if let Some(status) = status {
+        put("status", status.as_str().to_owned());
+    }
+    if let OutcomeResult::Swept(swept) = &outcome.result {
+        put("cancelled", to_json(&swept.cancelled, 64 * swept.cancelled.len()));
+        put("not_cancelled", to_json(&swept.not_cancelled, 256 * swept.not_cancelled.len()));
+    }
     if let Some(order) = order_json {
         put("order", order.to_owned());
     }

@@ -76,8 +76,10 @@ fn request(kind: RequestKind, text: &str, context: &Context<'_>) -> Result<Reque
     match kind {
         RequestKind::Submit => order::read(text, context).map(|spec| Request::Submit(Box::new(spec))),
         RequestKind::Cancel => command::cancel(text).map(Request::Cancel),
-        RequestKind::CancelAll => Err(command::cancel_all(text).unwrap_or_else(|refusal| refusal)),
-        RequestKind::Replace => Err(command::replace(text).unwrap_or_else(|refusal| refusal)),
+        RequestKind::CancelAll => {
+            command::cancel_all(text).map(|filter| Request::CancelAll(Box::new(filter)))
+        }
+        RequestKind::Replace => command::replace(text).map(|replace| Request::Replace(Box::new(replace))),
         RequestKind::Unknown => Err(no_request()),
     }
 }

@@ -30,6 +30,7 @@ async fn beat(context: &Context, every: Duration) {
 async fn measure(context: &Context) -> Result<(), EngineError> {
     let control = &context.engine.control;
     control.heartbeat().await?;
+    control.renew(context.settings.claim_idle / 3).await?;
     let depth = control.depth().await?;
     let now_ms = context.engine.clock.now().micros() / 1000;
     let age = depth.oldest.map(|oldest| {

@@ -3,6 +3,7 @@
 mod broker_updates;
 mod heartbeat;
 mod observe;
+mod reconciliation;
 mod relay;
 mod requests;
 mod waiting;
@@ -29,7 +30,7 @@ use observe::observe;
 pub struct Context {
     pub engine: Arc<Engine>,
     pub metrics: Metrics,
-    /// Calls of the broker that works the orders.
+    /// Calls of the embedded broker.
     pub calls: ExchangeCall,
     pub redis: Component,
     pub journal: Component,
@@ -46,6 +47,15 @@ pub struct Limits {
     pub command_wait: Duration,
     pub heartbeat: Duration,
     pub drain_timeout: Duration,
+    /// How long a worker that is gone keeps what it had.
+    pub claim_idle: Duration,
+}
+
+impl Limits {
+    /// How long a piece of work stays with the worker that does it for all.
+    fn lease(&self) -> Duration {
+        self.claim_idle.max(Duration::from_secs(2))
+    }
 }
 
 /// Pauses between attempts while something is away.
@@ -72,6 +82,10 @@ impl Context {
     /// Says which component an error is of.
     fn blame(&self, what: &str, error: &EngineError) {
         let component = match error {
+            EngineError::Broker(_) => {
+                tracing::warn!(%error, what, "trying again");
+                return;
+            }
             EngineError::Journal(_) => &self.journal,
             EngineError::Quotes(_)
             | EngineError::Publish(_)
@@ -112,6 +126,7 @@ pub fn start(context: Context, inbox: Box<dyn Inbox>) -> Running {
     loops.spawn(heartbeat::run(context.clone()));
     loops.spawn(broker_updates::run(context.clone()));
     loops.spawn(relay::run(context.clone()));
+    loops.spawn(reconciliation::run(context.clone(), sender.clone()));
     loops.spawn(waiting::run(context.clone(), sender.clone(), waits));
     let requests = requests::run(context.clone(), inbox, in_flight.clone(), sender, waiting.clone());
     Running { context, loops, requests: tokio::spawn(requests), in_flight, waiting }

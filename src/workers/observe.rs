@@ -25,6 +25,10 @@ pub(super) fn commits(metrics: &Metrics, batch: &Batch) {
             match &event.kind {
                 EventKind::Created(_) => created += 1,
                 EventKind::Cancelled(_) => cancelled += 1,
+                EventKind::Parked(why) => tracing::error!(
+                    order_id = %commit.order_id, client_order_id = %commit.after.spec.client_order_id, why = why.reason,
+                    "ALARM: what became of an order at the broker cannot be found out; it is parked: see `resolve`"
+                ),
                 EventKind::Rejected(refusal) => metrics.orders_rejected(refusal.code.as_str(), 1),
                 EventKind::Validated
                 | EventKind::PendingSubmit(_)
@@ -36,6 +40,8 @@ pub(super) fn commits(metrics: &Metrics, batch: &Batch) {
                 | EventKind::ReplaceRequested(_)
                 | EventKind::ReplaceRefused(_)
                 | EventKind::Replaced(_)
+                | EventKind::SubmitFailed(_)
+                | EventKind::Resolved(_)
                 | EventKind::Expired(_) => {}
             }
         }
@@ -68,6 +74,10 @@ fn outcome(metrics: &Metrics, ended: &Ended, now: Timestamp) {
         OutcomeResult::Completed(status) => tracing::info!(
             order_id, client_order_id, entry_id = %outcome.key.entry,
             request = outcome.request.as_str(), status = status.as_str(), "request completed"
+        ),
+        OutcomeResult::Swept(swept) => tracing::info!(
+            entry_id = %outcome.key.entry, request = outcome.request.as_str(),
+            cancelled = swept.cancelled.len(), not_cancelled = swept.not_cancelled.len(), "request completed"
         ),
         OutcomeResult::Failed { refusal, .. } => {
             if !refusal.code.makes_an_order() {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use crate::domain::request::Received;
-use crate::engine::{self, Admitted, Prices};
+use crate::engine::{self, Admitted, Due, Prices, Reply};
 use crate::ports::inbox::{Batch, Inbox};
 use crate::runtime::metrics::Stage;
 
@@ -16,6 +17,9 @@ use super::{Context, PAUSES, observe};
 /// Batches that are read while one is being admitted: what the journal then takes together is the
 /// admission of one batch and the answers of the one before.
 const READ_AHEAD: usize = 1;
+
+/// Answers that are recorded in one transaction, at most.
+const MAX_RECORDED: usize = 256;
 
 /// Entries that this worker owns, with their places among those in flight.
 struct Taken {
@@ -120,12 +124,21 @@ async fn admit(context: &Context, mut next: mpsc::Receiver<Taken>, waiting: &Sen
 }
 
 /// Performs and publishes what was admitted; hands on what has to wait.
-pub(super) async fn finish(context: Context, mut admitted: Admitted, held: impl Send, waiting: Sender) {
+pub(super) async fn finish(context: Context, admitted: Admitted, held: impl Send, waiting: Sender) {
+    if context.engine.remote().is_some() {
+        finish_remote(&context, admitted, &waiting).await;
+    } else {
+        finish_embedded(&context, admitted, &waiting).await;
+    }
+    drop(held);
+}
+
+async fn finish_embedded(context: &Context, mut admitted: Admitted, waiting: &Sender) {
     let engine = &context.engine;
     let asked = Instant::now();
     let due = admitted.effects() as u64;
     if due > 0 {
-        if engine.broker_takes_time() {
+        if !engine.latency().is_zero() {
             // Told while the broker takes its time, not after it.
             let early = admitted.batch.split_commits();
             let (published, ()) = tokio::join!(engine.publish(&early), engine.pass_latency(&mut admitted));
@@ -150,13 +163,63 @@ pub(super) async fn finish(context: Context, mut admitted: Admitted, held: impl 
             admitted.batch.ended().len() as u64,
         );
     }
+    publish(context, &admitted).await;
+    hand_on(admitted, waiting);
+}
+
+/// Each call is a task of its own; what is answered together is recorded and published together.
+async fn finish_remote(context: &Context, mut admitted: Admitted, waiting: &Sender) {
+    let mut calls: JoinSet<Reply> = JoinSet::new();
+    let asked = Instant::now();
+    ask(context, &mut calls, admitted.take_due());
+    publish(context, &admitted).await;
+    hand_on(admitted, waiting);
+    while let Some(first) = calls.join_next().await {
+        let mut replies = Vec::new();
+        let mut next = Some(first);
+        while let Some(joined) = next {
+            match joined {
+                Ok(reply) => replies.push(reply),
+                // Its order is undecided; reconciliation takes it up once its lease has run out.
+                Err(error) => tracing::error!(%error, "ALARM: a call to the broker broke off"),
+            }
+            next = if replies.len() < MAX_RECORDED { calls.try_join_next() } else { None };
+        }
+        let mut recorded =
+            context.persist("recording the broker's answers", || context.engine.record(&replies)).await;
+        ask(context, &mut calls, recorded.take_due());
+        let ended = recorded.batch.ended().len() as u64;
+        context.metrics.order_latency_many(Stage::Broker, asked.elapsed(), ended);
+        publish(context, &recorded).await;
+        hand_on(recorded, waiting);
+    }
+}
+
+fn ask(context: &Context, calls: &mut JoinSet<Reply>, due: Vec<Due>) {
+    for due in due {
+        let context = context.clone();
+        calls.spawn(async move {
+            let (asked, call) = (Instant::now(), due.call());
+            let reply = context.engine.ask(due).await;
+            context.metrics.exchange_call("mock", call).record(asked.elapsed());
+            if let Some(class) = reply.failure() {
+                context.metrics.exchange_errors("mock", class, 1);
+            }
+            reply
+        });
+    }
+}
+
+async fn publish(context: &Context, admitted: &Admitted) {
     let published = Instant::now();
-    context.persist("publishing outcomes", || engine.publish(&admitted.batch)).await;
+    context.persist("publishing outcomes", || context.engine.publish(&admitted.batch)).await;
     let ended = admitted.batch.ended().len() as u64;
     context.metrics.order_latency_many(Stage::Finish, published.elapsed(), ended);
-    observe(&context.metrics, &admitted.batch, engine.clock.now());
+    observe(&context.metrics, &admitted.batch, context.engine.clock.now());
+}
+
+fn hand_on(admitted: Admitted, waiting: &Sender) {
     for item in admitted.waiting {
         waiting.send(item);
     }
-    drop(held);
 }

@@ -52,10 +52,15 @@ pub(super) struct Sender {
 }
 
 impl Sender {
+    /// How many requests wait.
+    pub(super) fn taken(&self) -> usize {
+        self.places.taken()
+    }
+
     pub(super) fn send(&self, item: Waiting) {
         let now = Instant::now();
-        let waits =
-            Waits { item, place: self.places.take(), since: now, due: now + PAUSES.0, pause: PAUSES.0 };
+        let (due, pause) = next_look(&item, PAUSES.0 / 2);
+        let waits = Waits { item, place: self.places.take(), since: now, due, pause };
         // The receiver lives as long as the worker.
         drop(self.arrivals.send(waits));
     }
@@ -101,7 +106,7 @@ pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::Unbo
         let admitted_up_to = admitted_up_to(&context, &due, &held).await;
         let is_last_look = |waits: &Waits| {
             let all_before = admitted_up_to.is_some_and(|entry| waits.item.received.key.entry <= entry);
-            waits.item.wait == Wait::UnknownOrder
+            waits.item.wait == Wait::OlderEntries
                 && (all_before || waits.since.elapsed() >= context.settings.command_wait)
         };
         let (last_call, patient): (Vec<_>, Vec<_>) = due.into_iter().partition(is_last_look);
@@ -118,7 +123,7 @@ pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::Unbo
 /// The newest of the waiting entries up to which every older one has been admitted: an order that the
 /// journal does not have by then does not exist. Asked of the newest, and of the oldest where that fails.
 async fn admitted_up_to(context: &Context, due: &[Waits], held: &[Waits]) -> Option<EntryId> {
-    let unknown = due.iter().filter(|waits| waits.item.wait == Wait::UnknownOrder);
+    let unknown = due.iter().filter(|waits| waits.item.wait == Wait::OlderEntries);
     let keys: Vec<_> = unknown.map(|waits| waits.item.received.key.clone()).collect();
     let (newest, oldest) = (keys.iter().max()?, keys.iter().min()?);
     let waiting: HashSet<EntryId> =
@@ -154,7 +159,10 @@ async fn look(context: &Context, together: Vec<Waits>, no_older_entries: bool, b
     let mut waiting = Vec::with_capacity(still.len());
     let mut places = Vec::with_capacity(together.len());
     for mut waits in together {
-        let same = still.iter().find(|item| item.received.key == waits.item.received.key);
+        let is_same = |item: &&Waiting| {
+            item.received.key == waits.item.received.key && item.received.hash == waits.item.received.hash
+        };
+        let same = still.iter().find(is_same);
         if let Some(item) = same {
             waits.item = item.clone();
             waiting.push(later(waits));
@@ -169,6 +177,18 @@ async fn look(context: &Context, together: Vec<Waits>, no_older_entries: bool, b
 }
 
 fn later(waits: Waits) -> Waits {
-    let pause = (waits.pause * 2).min(PAUSES.1);
-    Waits { due: Instant::now() + pause, pause, ..waits }
+    let (due, pause) = next_look(&waits.item, waits.pause);
+    Waits { due, pause, ..waits }
+}
+
+/// When to look again after a pause: at its time, or after a longer pause.
+fn next_look(item: &Waiting, pause: Duration) -> (Instant, Duration) {
+    let now = Instant::now();
+    match item.wait {
+        Wait::Later { us } => (now + Duration::from_micros(u64::try_from(us).unwrap_or(0)), PAUSES.0),
+        Wait::Undecided(_) | Wait::OlderEntries => {
+            let pause = (pause * 2).min(PAUSES.1);
+            (now + pause, pause)
+        }
+    }
 }

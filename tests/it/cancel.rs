@@ -182,21 +182,6 @@ async fn a_command_that_cannot_be_read_is_refused() {
     assert_eq!(lab.state("kept").await.unwrap()["status"], "Acknowledged");
 }
 
-#[tokio::test]
-async fn cancel_all_and_replace_are_refused_clearly_until_they_are_built() {
-    let lab = Lab::new().await;
-    let _worker = lab.worker().await;
-    lab.execute(&limit("kept", "BTCUSDT", "Buy", "1", "40000")).await.is_completed("Acknowledged");
-    let requests = [("cancel_all", "{}"), ("replace", r#"{"client_order_id":"kept","quantity":"2"}"#)];
-    for (field, text) in requests {
-        let entry = lab.add(&[(field, text.as_bytes())]).await;
-        let outcome = lab.outcome(&entry).await;
-        outcome.is_failed("UNSUPPORTED_BY_BROKER");
-        assert_eq!(outcome.text("request"), field);
-    }
-    assert_eq!(lab.state("kept").await.unwrap()["status"], "Acknowledged");
-}
-
 /// Commands that wait for orders bring none: they do not make each other wait.
 #[tokio::test]
 async fn many_cancels_of_unknown_orders_are_answered_without_waiting_for_each_other() {

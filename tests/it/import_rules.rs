@@ -14,6 +14,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("api", &["engine", "ports", "domain", "wire", "runtime"]),
     // … and their own section of `config`: see `CONFIG_SECTIONS`. Never each other.
     ("adapters", &["domain", "ports", "wire"]),
+    ("exchange", &["domain", "runtime"]),
     ("config", &[]),
     ("runtime", &[]),
     ("app", EVERYTHING),
@@ -190,6 +191,8 @@ fn the_checker_finds_what_is_forbidden() {
         ("adapters/redis/inbox.rs", "use crate::config::database::Database;"),
         ("adapters/journal/sqlite.rs", "use crate::config::Config;"),
         ("adapters/journal/sqlite.rs", "use crate::engine::Engine;"),
+        ("exchange/http/mod.rs", "use crate::ports::clock::Clock;"),
+        ("exchange/book/mod.rs", "use crate::config::Settings;"),
         ("misc/mod.rs", ""),
         ("wire/mod.rs", "use order_execution::ports::Clock;"),
     ];
@@ -218,6 +221,7 @@ fn the_checker_lets_pass_what_is_allowed() {
         ("adapters/clock.rs", "mod tests { use super::*; use super::SystemClock; }"),
         ("adapters/mod.rs", "pub mod redis; use self::journal::x; use crate::adapters::journal;"),
         ("adapters/redis/tests/mod.rs", "use crate::runtime::private_redis::PrivateRedis;"),
+        ("exchange/book/mod.rs", "use super::message::X; use crate::domain::venue::Venue;"),
         ("app.rs", "use crate::{adapters, api, config, engine, workers};"),
         ("main.rs", "use order_execution::app;"),
         ("cli/mod.rs", "use crate::app; use super::config;"),

@@ -20,6 +20,7 @@ mod crash;
 mod decimals;
 mod drain;
 mod duplicates;
+mod exchange;
 mod flat_form;
 mod http;
 mod import_rules;

@@ -1,5 +1,6 @@
 //! Brokers.
 
+pub mod exchange;
 pub mod simulated;
 
 #[cfg(test)]

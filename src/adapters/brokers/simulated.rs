@@ -6,21 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
 use crate::domain::amount::Price;
-use crate::domain::decide::{Decision, Effect, Execute, ExecuteCancel, Input, QuoteTick};
-use crate::domain::event::Terms;
-use crate::domain::ids::{BrokerName, OrderId, Symbol};
+use crate::domain::decide::{Decision, Effect, Execute, ExecuteCommand, Input, QuoteTick};
+use crate::domain::ids::{BrokerName, Symbol};
 use crate::domain::instrument::Instrument;
 use crate::domain::market::Market;
 use crate::domain::order::Order;
-use crate::domain::refusal::{Code, Refusal};
+use crate::domain::report::{Answer, Finding, NotSent};
 use crate::domain::request::{OrderRef, OutcomeResult};
 use crate::domain::venue::Venue;
 use crate::ports::broker::{
-    Account, AnswerError, Broker, BrokerError, BrokerOrder, BrokerPosition, BrokerUpdate, Due,
-    EmbeddedBroker, Outcome, Submission,
+    Account, AnswerError, Broker, BrokerError, BrokerOrder, BrokerPosition, Due, DueWhat, EmbeddedBroker,
+    Replacing, Submission, Updates,
 };
 use crate::ports::journal::{Journal, JournalError, JournalReader, OrderFilter};
 use crate::ports::quotes::Quotes;
@@ -85,27 +83,23 @@ impl SimulatedBroker {
         }
     }
 
-    /// One journaled thing that is due, as its caller would see it from a real broker.
-    async fn one(&self, due: Due) -> Outcome {
+    /// One journaled attempt, as its caller would see it from a real broker.
+    async fn one(&self, due: Due) -> Answer {
         tokio::time::sleep(self.latency).await;
         let answered = match self.answer(vec![due]).await {
             Ok(answered) => answered,
-            Err(error) => return Outcome::Unknown(error.to_string()),
+            Err(error) => return Answer::Unknown(error.to_string()),
         };
         match answered.into_iter().next() {
             Some(Ok(decision)) => match decision.effect {
                 Effect::Finish { outcome, .. } => match outcome.result {
-                    OutcomeResult::Completed(_) => Outcome::Accepted(Vec::new()),
-                    OutcomeResult::Failed { refusal, .. } => Outcome::Rejected(refusal),
+                    OutcomeResult::Failed { refusal, .. } => Answer::Rejected(refusal),
+                    OutcomeResult::Completed(_) | OutcomeResult::Swept(_) => Answer::Accepted(Vec::new()),
                 },
-                Effect::Execute { .. }
-                | Effect::ExecuteCancel { .. }
-                | Effect::Wait(_)
-                | Effect::NextPage { .. }
-                | Effect::Nothing => Outcome::Unknown("another worker decides about the order".to_owned()),
+                _ => Answer::Unknown("another worker decides about the order".to_owned()),
             },
-            Some(Err(error)) => Outcome::Unknown(error.to_string()),
-            None => Outcome::Unknown("the journal gave no answer".to_owned()),
+            Some(Err(error)) => Answer::Unknown(error.to_string()),
+            None => Answer::Unknown("the journal gave no answer".to_owned()),
         }
     }
 }
@@ -122,31 +116,34 @@ impl EmbeddedBroker for SimulatedBroker {
     }
 
     async fn answer(&self, due: Vec<Due>) -> Result<Vec<Result<Decision, JournalError>>, AnswerError> {
-        let unread: HashSet<Instruments> = due
-            .iter()
-            .filter_map(|due| match due {
-                Due::Submit { order, market: None, .. } => {
-                    Some((order.broker.clone(), order.spec.symbol.clone()))
-                }
-                Due::Submit { .. } | Due::Cancel { .. } => None,
-            })
-            .collect();
-        let unread: Vec<Instruments> = unread.into_iter().collect();
+        let key = |due: &Due| (due.order.broker.clone(), due.order.spec.symbol.clone());
+        let unread = due.iter().filter(|due| due.needs_market() && due.market.is_none()).map(key);
+        let unread: Vec<Instruments> = unread.collect::<HashSet<_>>().into_iter().collect();
         let markets = if unread.is_empty() { HashMap::new() } else { self.markets(&unread).await? };
-        let inputs = due.into_iter().map(|due| match due {
-            Due::Submit { order, epoch, market } => {
-                let key = (order.broker.clone(), order.spec.symbol.clone());
-                let market = market.or_else(|| markets.get(&key).cloned()).unwrap_or(Market::Unknown);
-                Input::Execute(Execute {
-                    order_id: order.spec.id,
-                    broker: key.0,
-                    symbol: key.1,
-                    epoch,
-                    market,
-                })
-            }
-            Due::Cancel { order, key, hash } => {
-                Input::ExecuteCancel(ExecuteCancel { order_id: order.spec.id, key, hash })
+        let inputs = due.into_iter().map(|due| {
+            let (broker, symbol) = key(&due);
+            let order_id = due.order_id();
+            let read = |market: Option<Market>, key: &Instruments| {
+                market.or_else(|| markets.get(key).cloned()).unwrap_or(Market::Unknown)
+            };
+            let at = (broker.clone(), symbol.clone());
+            match due.what {
+                DueWhat::Submit { epoch } => {
+                    let market = read(due.market, &at);
+                    Input::Execute(Execute { order_id, broker, symbol, epoch, market })
+                }
+                DueWhat::Cancel { key, hash } => Input::ExecuteCommand(ExecuteCommand {
+                    order_id,
+                    broker,
+                    symbol,
+                    key,
+                    hash,
+                    replace: None,
+                }),
+                DueWhat::Replace { key, hash } => {
+                    let replace = Some(read(due.market, &at));
+                    Input::ExecuteCommand(ExecuteCommand { order_id, broker, symbol, key, hash, replace })
+                }
             }
         });
         Ok(self.journal.transact(inputs.collect()).await?)
@@ -208,28 +205,32 @@ impl Broker for SimulatedBroker {
         self.journal.probe().await.map_err(|error| self.error("ping", error))
     }
 
-    async fn submit(&self, submission: Submission<'_>) -> Outcome {
+    fn clock_offset_us(&self) -> i64 {
+        0
+    }
+
+    async fn submit(&self, submission: Submission<'_>) -> Answer {
         let order = Arc::new((*submission.order.get()).clone());
-        self.one(Due::Submit { order, epoch: submission.epoch, market: None }).await
+        self.one(Due { order, what: DueWhat::Submit { epoch: submission.epoch }, market: None }).await
     }
 
-    /// The embedded broker carries out cancels only as answers to a journaled request.
-    async fn cancel(&self, _order: &Order) -> Outcome {
-        Outcome::NotSent("a cancel at the embedded broker goes through `answer`, with its request".to_owned())
+    /// Commands are carried out only as answers to a journaled request: see `answer`.
+    async fn cancel(&self, _order: &Order) -> Answer {
+        let why = "a cancel at the embedded broker goes through `answer`, with its request".to_owned();
+        Answer::NotSent(NotSent { why, retry_after_us: None })
     }
 
-    async fn replace(&self, order: &Order, _terms: &Terms) -> Outcome {
-        let reason = format!(
-            "replace of {}: the simulated broker of this version has no such thing",
-            order.spec.client_order_id
-        );
-        Outcome::Rejected(Refusal::new(Code::UnsupportedByBroker, reason))
+    async fn replace(&self, _replacing: Replacing<'_>) -> Answer {
+        let why = "a replace at the embedded broker goes through `answer`, with its request".to_owned();
+        Answer::NotSent(NotSent { why, retry_after_us: None })
     }
 
-    async fn query(&self, order: &OrderId) -> Result<Option<BrokerOrder>, BrokerError> {
-        let found =
-            self.reader.order(&OrderRef::Order(*order)).await.map_err(|error| self.error("query", error))?;
-        Ok(found.as_ref().map(as_the_broker_has_it))
+    /// Its books are the journal: it has nothing to say that is not there.
+    async fn query(&self, order: &Order) -> Result<Finding, BrokerError> {
+        let id = OrderRef::Order(order.spec.id);
+        let found = self.reader.order(&id).await.map_err(|error| self.error("query", error))?;
+        let as_of = found.as_ref().map_or(order.state.updated_at, |found| found.state.updated_at);
+        Ok(Finding { as_of, reports: found.map(|_| Vec::new()) })
     }
 
     async fn open_orders(&self) -> Result<Vec<BrokerOrder>, BrokerError> {
@@ -259,16 +260,16 @@ impl Broker for SimulatedBroker {
     }
 
     /// Nothing happens at it that is not journaled as it happens: see `follow_quotes`.
-    fn updates(&self) -> Option<mpsc::Receiver<BrokerUpdate>> {
-        None
+    async fn updates(&self, cursor: u64) -> Result<Updates, BrokerError> {
+        Ok(Updates { told: Vec::new(), cursor })
     }
 }
 
 fn as_the_broker_has_it(order: &Order) -> BrokerOrder {
     BrokerOrder {
-        client_order_id: order.spec.client_order_id.clone(),
+        client_order_id: order.spec.client_order_id.to_string(),
         broker_order_id: order.state.broker_order_id.clone(),
-        symbol: order.spec.symbol.clone(),
+        symbol: order.spec.symbol.to_string(),
         status: order.state.status,
         quantity: order.spec.quantity,
         filled_quantity: order.state.filled_quantity,

@@ -11,19 +11,20 @@ use uuid::Uuid;
 use super::simulated::SimulatedBroker;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::journal::sqlite::{SqliteJournal, SqliteSettings};
-use crate::domain::decide::{Admit, Effect, Input, Rules};
+use crate::domain::decide::{Admit, Effect, Input, Rules, View};
 use crate::domain::event::Terms;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, RequestKey, Symbol};
 use crate::domain::instrument::Instrument;
 use crate::domain::market::{Market, Quote};
 use crate::domain::order::{ContentHash, Order, OrderSpec};
 use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
+use crate::domain::profile::Profile;
 use crate::domain::refusal::Code;
+use crate::domain::report::Answer;
 use crate::domain::request::{Received, Request};
 use crate::domain::risk::{Limit, LimitRow, RiskApproved};
-use crate::domain::status::Status;
 use crate::domain::venue::Venue;
-use crate::ports::broker::{Broker, EmbeddedBroker, Outcome, Submission};
+use crate::ports::broker::{Broker, EmbeddedBroker, Replacing, Submission};
 use crate::ports::clock::Clock;
 use crate::ports::journal::{Journal, JournalObserver, JournalReader};
 use crate::ports::quotes::{Quotes, QuotesError};
@@ -88,6 +89,8 @@ async fn lab() -> Lab {
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: 10_000_000,
+        profile: Profile::Embedded,
+        retry_us: 30_000_000,
     };
     let settings = SqliteSettings { url: format!("sqlite://{}/j.db", folder.path().display()), readers: 1 };
     let opened =
@@ -148,19 +151,19 @@ impl Lab {
             traceparent: None,
         };
         let market = Market::Quoted(self.feed.0.lock().unwrap().values().next().unwrap().clone());
-        let admit =
-            Admit { received: Arc::new(received), market, no_older_entries: true, worker: "w".into() };
+        let view = View { market, clocks: Arc::default(), worker: "w".into() };
+        let admit = Admit { received: Arc::new(received), no_older_entries: true, view };
         let decided = self.journal.transact(vec![Input::Admit(Box::new(admit))]).await.unwrap();
         match decided.into_iter().next().unwrap().unwrap().effect {
-            Effect::Execute { order, epoch } => (order, epoch),
+            Effect::Submit { order, epoch } => (order, epoch),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn submit(&self, n: u64, kind: OrderType, post_only: bool) -> (Arc<Order>, Outcome) {
+    async fn submit(&self, n: u64, kind: OrderType, post_only: bool) -> (Arc<Order>, Answer) {
         let (order, epoch) = self.attempt(n, kind, post_only).await;
         let approved = RiskApproved::journaled(&order).unwrap();
-        let outcome = self.broker.submit(Submission { order: approved, epoch }).await;
+        let outcome = self.broker.submit(Submission { order: approved, epoch, deadline: None }).await;
         (order, outcome)
     }
 }
@@ -176,18 +179,20 @@ async fn it_answers_as_any_broker_does() {
     assert!(lab.broker.is_connected());
     lab.broker.ping().await.unwrap();
     let (filled, outcome) = lab.submit(1, OrderType::Market, false).await;
-    assert_eq!(outcome, Outcome::Accepted(Vec::new()));
+    assert_eq!(outcome, Answer::Accepted(Vec::new()));
     let (resting, outcome) = lab.submit(2, limit("98"), false).await;
-    assert_eq!(outcome, Outcome::Accepted(Vec::new()));
+    assert_eq!(outcome, Answer::Accepted(Vec::new()));
     let (_, outcome) = lab.submit(3, limit("101"), true).await;
     assert!(
-        matches!(&outcome, Outcome::Rejected(refusal) if refusal.code == Code::BrokerRejected),
+        matches!(&outcome, Answer::Rejected(refusal) if refusal.code == Code::BrokerRejected),
         "{outcome:?}"
     );
 
-    let found = lab.broker.query(&filled.spec.id).await.unwrap().unwrap();
-    assert_eq!((found.status, found.filled_quantity.to_string().as_str()), (Status::Filled, "2"));
-    assert_eq!(lab.broker.query(&OrderId(Uuid::from_u128(99))).await.unwrap(), None);
+    let found = lab.broker.query(&filled).await.unwrap();
+    assert_eq!(found.reports, Some(Vec::new()), "its books are the journal: it adds nothing");
+    let mut unknown = (*filled).clone();
+    unknown.spec.id = OrderId(Uuid::from_u128(99));
+    assert_eq!(lab.broker.query(&unknown).await.unwrap().reports, None);
     let open = lab.broker.open_orders().await.unwrap();
     assert_eq!(open.iter().map(|o| o.client_order_id.to_string()).collect::<Vec<_>>(), ["c2"]);
     let positions = lab.broker.positions().await.unwrap();
@@ -200,11 +205,11 @@ async fn it_answers_as_any_broker_does() {
     );
     assert_eq!(lab.broker.instruments().await.unwrap().len(), 1);
     assert_eq!(lab.broker.account().await.unwrap(), None);
-    assert!(lab.broker.updates().is_none());
-    let replaced = lab.broker.replace(&resting, &Terms::default()).await;
-    assert!(matches!(&replaced, Outcome::Rejected(refusal) if refusal.code == Code::UnsupportedByBroker));
+    assert!(lab.broker.updates(0).await.unwrap().told.is_empty());
+    let replacing = Replacing { order: &resting, number: 1, terms: &Terms::default(), deadline: None };
+    assert!(matches!(lab.broker.replace(replacing).await, Answer::NotSent(_)), "so do replaces");
     assert!(
-        matches!(lab.broker.cancel(&resting).await, Outcome::NotSent(_)),
+        matches!(lab.broker.cancel(&resting).await, Answer::NotSent(_)),
         "cancels come with their request"
     );
     lab.broker.disconnect().await.unwrap();
@@ -216,13 +221,14 @@ async fn the_same_attempt_submitted_twice_executes_once() {
     let (order, epoch) = lab.attempt(1, OrderType::Market, false).await;
     for _ in 0..3 {
         let approved = RiskApproved::journaled(&order).unwrap();
-        let outcome = lab.broker.submit(Submission { order: approved, epoch }).await;
-        assert_eq!(outcome, Outcome::Accepted(Vec::new()));
+        let outcome = lab.broker.submit(Submission { order: approved, epoch, deadline: None }).await;
+        assert_eq!(outcome, Answer::Accepted(Vec::new()));
     }
     assert_eq!(lab.journal.positions().await.unwrap()[0].2.quantity.to_string(), "2");
     let (order, epoch) = lab.attempt(2, OrderType::Market, false).await;
-    let stale = Submission { order: RiskApproved::journaled(&order).unwrap(), epoch: epoch + 1 };
-    assert!(matches!(lab.broker.submit(stale).await, Outcome::Unknown(_)), "another epoch's attempt");
+    let stale =
+        Submission { order: RiskApproved::journaled(&order).unwrap(), epoch: epoch + 1, deadline: None };
+    assert!(matches!(lab.broker.submit(stale).await, Answer::Unknown(_)), "another epoch's attempt");
 }
 
 #[tokio::test]

@@ -7,13 +7,16 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::domain::ids::EntryId;
-use crate::ports::inbox::{Depth, InboxControl, InboxError};
+use crate::ports::inbox::{Depth, InboxControl, InboxError, Incarnation};
 
 use super::Shared;
 use super::connect::{RedisFault, Script};
 
 /// Between two attempts to wake the reader: its read may not have reached the server yet.
 const WAKE_AGAIN: Duration = Duration::from_millis(10);
+
+/// Entries that one call renews at most.
+const RENEWED_AT_ONCE: usize = 1000;
 
 /// What reader and control know of each other. Under one lock, so that either the reader sees that it must
 /// stop or the control sees that it reads.
@@ -32,6 +35,8 @@ pub struct RedisControl {
     leave: Script,
     depth: Script,
     older: Script,
+    present: Script,
+    renew: Script,
 }
 
 impl RedisControl {
@@ -42,6 +47,8 @@ impl RedisControl {
             leave: Script::new(include_str!("scripts/leave.lua")),
             depth: Script::new(include_str!("scripts/depth.lua")),
             older: Script::new(include_str!("scripts/older.lua")),
+            present: Script::new(include_str!("scripts/present.lua")),
+            renew: Script::new(include_str!("scripts/renew.lua")),
         }
     }
 
@@ -87,6 +94,37 @@ impl InboxControl for RedisControl {
         let answer: Result<Vec<String>, _> = self.shared.link.run(&self.older, &cmd).await;
         let ids = answer.map_err(|fault| error("older entries", fault))?;
         Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    async fn present(&self, entries: &[EntryId]) -> Result<Vec<EntryId>, InboxError> {
+        let mut cmd = self.present.command(1 + entries.len(), 64 + 24 * entries.len(), 1);
+        cmd.arg(&self.shared.names.pending);
+        for entry in entries {
+            cmd.arg(entry.to_string());
+        }
+        let answer: Result<Vec<String>, _> = self.shared.link.run(&self.present, &cmd).await;
+        let ids = answer.map_err(|fault| error("entries that are there", fault))?;
+        Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    async fn renew(&self, idle: Duration) -> Result<usize, InboxError> {
+        let mut cmd = self.renew.command(5, 128, 1);
+        cmd.arg(&self.shared.names.pending)
+            .arg(&self.shared.settings.group)
+            .arg(&self.shared.settings.consumer);
+        cmd.arg(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)).arg(RENEWED_AT_ONCE);
+        let renewed: Result<usize, _> = self.shared.link.run(&self.renew, &cmd).await;
+        renewed.map_err(|fault| error("renewing entries", fault))
+    }
+
+    async fn incarnation(&self) -> Result<Incarnation, InboxError> {
+        let failed = |fault| error("incarnation", fault);
+        let info: String = self.shared.link.query(redis::cmd("INFO").arg("server")).await.map_err(failed)?;
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim();
+        let mut mark = redis::cmd("SET");
+        mark.arg(&self.shared.names.marker).arg(1).arg("NX");
+        let made: Option<String> = self.shared.link.query(&mark).await.map_err(failed)?;
+        Ok(Incarnation { run: run.to_owned(), kept: made.is_none() })
     }
 
     async fn leave(&self) -> Result<bool, InboxError> {

@@ -14,6 +14,10 @@ pub struct Names {
     pub events: String,
     /// Set of the entries that are finished and whose journal row does not say so yet.
     pub finished: String,
+    /// Sorted set of those whose row says so, by the time at which they were moved here.
+    pub marked: String,
+    /// There as long as Redis keeps what it was given.
+    pub marker: String,
     /// Channel.
     pub status: String,
     /// What a consumer's heartbeat key begins with.
@@ -30,6 +34,8 @@ impl Names {
             failed: format!("{prefix}:failed"),
             events: format!("{prefix}:events"),
             finished: format!("{prefix}:finished"),
+            marked: format!("{prefix}:finished:marked"),
+            marker: format!("{prefix}:marker"),
             status: format!("{prefix}:status"),
             heartbeats: format!("{prefix}:worker:{group}:"),
         }

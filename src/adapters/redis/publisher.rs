@@ -8,7 +8,7 @@ use redis::Cmd;
 
 use crate::domain::ids::{EntryId, OrderId};
 use crate::ports::publisher::{
-    Answers, Finish, FinishAnswer, OrderAnswer, OrderUpdate, Publication, PublishError, Publisher,
+    Answers, Finish, FinishAnswer, OrderAnswer, OrderUpdate, Publication, PublishError, Publisher, STALE_MS,
 };
 
 use super::Shared;
@@ -19,10 +19,12 @@ const MAX_ORDERS: usize = 256;
 const MAX_COMMITS: usize = 1024;
 const MAX_FINISHES: usize = 256;
 const MAX_FORGET: usize = 1024;
+/// What is finished and marked is remembered for so long: longer than the journal's word counts.
+const REMEMBER_MS: u64 = 6 * STALE_MS;
 /// What the script reads before the orders.
-const HEAD: usize = 14;
+const HEAD: usize = 16;
 /// Keys before those of the orders.
-const FIXED_KEYS: usize = 5;
+const FIXED_KEYS: usize = 6;
 /// How much longer the published version is known than the state that carries it.
 const VERSION_OUTLIVES_STATE_SECONDS: u64 = 60;
 
@@ -39,6 +41,12 @@ impl RedisPublisher {
 
 #[async_trait]
 impl Publisher for RedisPublisher {
+    async fn now_ms(&self) -> Result<u64, PublishError> {
+        let answer: Result<(u64, u64), _> = self.shared.link.query(&redis::cmd("TIME")).await;
+        let failed = |fault| PublishError { what: "time".to_owned(), source: Box::new(fault) };
+        answer.map(|(seconds, micros)| seconds * 1000 + micros / 1000).map_err(failed)
+    }
+
     async fn publish(&self, publication: &Publication) -> Result<Answers, PublishError> {
         let mut answers = Answers {
             orders: Vec::with_capacity(publication.orders.len()),
@@ -72,7 +80,7 @@ fn calls(publication: &Publication) -> Vec<Call<'_>> {
     while !rest.is_empty() {
         let mut commits = 0;
         let fits = |update: &&OrderUpdate| {
-            commits += update.commits.len();
+            commits += update.commits.len().max(1);
             commits <= MAX_COMMITS
         };
         let count = rest.iter().take(MAX_ORDERS).take_while(fits).count().max(1);
@@ -122,6 +130,7 @@ fn command(shared: &Shared, script: &Script, call: &Call<'_>) -> Cmd {
     let mut cmd = script.command(keys + HEAD + arguments, keys * 64 + HEAD * 32 + bytes, keys);
 
     cmd.arg(&names.pending).arg(&names.completed).arg(&names.failed).arg(&names.events).arg(&names.finished);
+    cmd.arg(&names.marked);
     for order in &versions.orders {
         cmd.arg(names.version(*order));
     }
@@ -136,6 +145,7 @@ fn command(shared: &Shared, script: &Script, call: &Call<'_>) -> Cmd {
     cmd.arg(state_ttl).arg(state_ttl.saturating_add(VERSION_OUTLIVES_STATE_SECONDS));
     cmd.arg(lowest).arg(highest);
     cmd.arg(call.orders.len()).arg(call.finishes.len()).arg(versions.orders.len()).arg(call.forget.len());
+    cmd.arg(STALE_MS).arg(REMEMBER_MS);
 
     for (update, slot) in call.orders.iter().zip(order_slots) {
         order_arguments(&mut cmd, update, slot);
@@ -154,7 +164,10 @@ fn command(shared: &Shared, script: &Script, call: &Call<'_>) -> Cmd {
 
 fn order_arguments(cmd: &mut Cmd, update: &OrderUpdate, slot: usize) {
     cmd.arg(slot).arg(update.order_id.to_string()).arg(update.client_order_id.as_str()).arg(&*update.state);
-    cmd.arg(flag(update.terminal)).arg(flag(update.oldest_unpublished)).arg(update.commits.len());
+    cmd.arg(update.version)
+        .arg(flag(update.terminal))
+        .arg(flag(update.oldest_unpublished))
+        .arg(update.commits.len());
     for commit in &update.commits {
         cmd.arg(commit.first_version).arg(commit.version).arg(commit.status);
         cmd.arg(&*commit.events).arg(&commit.message);
@@ -166,6 +179,7 @@ fn finish_arguments(cmd: &mut Cmd, finish: &Finish, slot: usize, sent: Option<us
     let order = finish.order.as_deref().filter(|_| sent.is_none());
     cmd.arg(finish.entry.to_string()).arg(flag(finish.completed));
     cmd.arg(slot).arg(finish.after.map_or(0, |(_, version)| version)).arg(sent.unwrap_or(0));
+    cmd.arg(finish.unpublished_at_ms.unwrap_or(0));
     cmd.arg((finish.fields.len() + usize::from(order.is_some())) * 2);
     if let Some(order) = order {
         cmd.arg("order").arg(order);
@@ -183,12 +197,12 @@ const fn flag(value: bool) -> &'static str {
 fn size(call: &Call<'_>) -> (usize, usize) {
     let (mut arguments, mut bytes) = (call.forget.len(), call.forget.len() * 24);
     for update in call.orders {
-        arguments += 7 + 5 * update.commits.len();
+        arguments += 8 + 5 * update.commits.len();
         bytes += 128 + update.state.len();
         bytes += update.commits.iter().map(|c| 64 + c.events.len() + c.message.len()).sum::<usize>();
     }
     for finish in call.finishes {
-        arguments += 8 + 2 * finish.fields.len();
+        arguments += 9 + 2 * finish.fields.len();
         bytes += 64 + finish.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     }
     (arguments, bytes)

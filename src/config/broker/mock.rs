@@ -7,9 +7,9 @@ use rust_decimal::Decimal;
 
 use crate::config::reader::Reader;
 use crate::config::scalar::{check_symbol, decimal_above_zero, decimal_up_to, milliseconds, whole};
+use crate::config::tree::Kind;
 
-const NOT_BUILT: [&str; 6] =
-    ["url", "profile", "request_timeout_ms", "settle_ms", "max_open_orders", "breaker"];
+const NOT_BUILT: [&str; 2] = ["max_open_orders", "breaker"];
 
 /// The simulated broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,25 @@ pub struct MockSettings {
     pub slippage_pct: Decimal,
     /// By symbol; one without an entry has no rules.
     pub instruments: BTreeMap<String, MockInstrument>,
+    /// Origin of an `exchange` process; `None`: the simulator is part of the worker.
+    pub url: Option<String>,
+    /// What that process is started with: see its `--dedupe`.
+    pub profile: MockProfile,
+    /// Until a call without an answer is given up.
+    pub request_timeout: Duration,
+    /// So long past an attempt's deadline until a query counts as proof; without deadlines, how long an attempt is
+    /// searched for before its order is parked.
+    pub settle: Duration,
+    /// How long after it is journaled an attempt may be executed.
+    pub recv_window: Duration,
+}
+
+/// What an exchange promises about attempts that are made again: `domain::profile`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MockProfile {
+    DedupesForever,
+    Deadline,
+    OneShot,
 }
 
 /// Trading rules. All above zero; `None`: no such rule.
@@ -44,7 +63,15 @@ pub struct MockInstrument {
 impl MockSettings {
     pub(super) fn read(section: &mut Reader<'_>) -> Self {
         section.not_built(&NOT_BUILT);
+        let defaults = Duration::from_millis(5000);
         Self {
+            url: section.read("url", read_url),
+            profile: section.read("profile", read_profile).unwrap_or(MockProfile::DedupesForever),
+            request_timeout: section
+                .read("request_timeout_ms", milliseconds(10..=60_000))
+                .unwrap_or(defaults),
+            settle: section.read("settle_ms", milliseconds(0..=600_000)).unwrap_or(defaults),
+            recv_window: section.read("recv_window_ms", milliseconds(10..=60_000)).unwrap_or(defaults),
             latency: section.read("latency_ms", milliseconds(0..=60_000)).unwrap_or(Duration::ZERO),
             failure_rate: section.read("failure_rate", decimal_up_to(1)).unwrap_or(Decimal::ZERO),
             seed: section.read("seed", whole(0..=u64::MAX)).unwrap_or(1),
@@ -53,6 +80,35 @@ impl MockSettings {
             slippage_pct: section.read("slippage_pct", decimal_up_to(100)).unwrap_or(Decimal::ZERO),
             instruments: section.map_of_tables("instruments", check_symbol, MockInstrument::read),
         }
+    }
+}
+
+fn read_profile(kind: &Kind) -> Result<MockProfile, String> {
+    let Kind::Text(text) = kind else {
+        return Err("must be a profile's name".to_owned());
+    };
+    // As the names are written in prose, in code and in configuration.
+    match text.replace(['_', '-'], "").to_ascii_lowercase().as_str() {
+        "dedupesforever" => Ok(MockProfile::DedupesForever),
+        "deadline" => Ok(MockProfile::Deadline),
+        "oneshot" => Ok(MockProfile::OneShot),
+        _ => Err("must be \"dedupes_forever\", \"deadline\" or \"one_shot\"".to_owned()),
+    }
+}
+
+/// An origin: http for loopback only, since nothing is encrypted on the way.
+fn read_url(kind: &Kind) -> Result<String, String> {
+    const WHAT: &str = "must be the origin of an exchange on this machine, such as \"http://127.0.0.1:9200\"";
+    let Kind::Text(text) = kind else { return Err(WHAT.to_owned()) };
+    let origin = text.trim_end_matches('/');
+    let host = origin.strip_prefix("http://").ok_or(WHAT)?;
+    let (host, port) = host.rsplit_once(':').ok_or(WHAT)?;
+    let loopback = matches!(host, "localhost" | "[::1]")
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+    if loopback && port.parse::<u16>().is_ok_and(|port| port > 0) {
+        Ok(origin.to_owned())
+    } else {
+        Err(WHAT.to_owned())
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod mock;
 
-pub use mock::{MockInstrument, MockSettings};
+pub use mock::{MockInstrument, MockProfile, MockSettings};
 
 use super::reader::Reader;
-use super::scalar::{is_name, text};
+use std::time::Duration;
+
+use super::scalar::{is_name, milliseconds, text};
 use super::tree::Kind;
 
 /// Brokers whose tables come with their adapters. In mock mode orders may name them all the same.
@@ -18,6 +20,8 @@ pub struct BrokerSettings {
     pub default: String,
     /// The first that matches decides.
     pub routes: Vec<Route>,
+    /// For so long what provably was not executed is sent again.
+    pub retry: Duration,
     pub mock: MockSettings,
 }
 
@@ -36,13 +40,13 @@ pub struct Route {
 
 impl BrokerSettings {
     pub(super) fn read(section: &mut Reader<'_>) -> Self {
-        section.not_built(&["retry_ms"]);
         section.not_built(&NOT_BUILT_BROKERS);
         let is_live_armed = section.variable("ORDER_EXECUTION_LIVE") == Some("yes");
         Self {
             mode: section.read("mode", |kind| read_mode(kind, is_live_armed)).unwrap_or(BrokerMode::Mock),
             default: section.read("default", broker_name()).unwrap_or_else(|| "mock".to_owned()),
             routes: section.rows("route", Route::read),
+            retry: section.read("retry_ms", milliseconds(0..=3_600_000)).unwrap_or(Duration::from_secs(30)),
             mock: section.section("mock", MockSettings::read),
         }
     }

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 
 use super::{errors_of, given, read};
-use crate::config::{Limit, LogFormat, load};
+use crate::config::{Limit, LogFormat, MockProfile, load};
 
 const ROW: &str = r#"
     [[risk.limits]]
@@ -103,14 +103,35 @@ fn a_file_cannot_choose_the_environment() {
 }
 
 #[test]
+fn an_exchange_is_on_this_machine_and_its_profile_known() {
+    let mock = |text: &str| read(text).broker.mock;
+    assert_eq!(mock("broker.mock.url = \"http://127.0.0.1:9200/\"").url.unwrap(), "http://127.0.0.1:9200");
+    for url in [
+        "https://127.0.0.1:9200",
+        "http://10.0.0.1:9200",
+        "http://127.0.0.1",
+        "127.0.0.1:9200",
+        "http://u@127.0.0.1:1",
+    ] {
+        let errors = errors_of(&format!("broker.mock.url = {url:?}"));
+        assert!(errors[0].contains("origin of an exchange on this machine"), "{errors:?}");
+    }
+    for (name, profile) in [
+        ("dedupes_forever", MockProfile::DedupesForever),
+        ("Deadline", MockProfile::Deadline),
+        ("OneShot", MockProfile::OneShot),
+        ("one_shot", MockProfile::OneShot),
+    ] {
+        assert_eq!(mock(&format!("broker.mock.profile = {name:?}")).profile, profile);
+    }
+    let errors = errors_of("broker.mock.profile = \"twice\"");
+    assert!(errors[0].contains("\"dedupes_forever\", \"deadline\" or \"one_shot\""), "{errors:?}");
+}
+
+#[test]
 fn what_does_not_exist_yet_is_refused_by_name() {
     for (text, key) in [
         ("streams.lanes = [\"{orders-0}\"]", "streams.lanes"),
-        ("broker.retry_ms = 30000", "broker.retry_ms"),
-        ("broker.mock.url = \"http://127.0.0.1:1\"", "broker.mock.url"),
-        ("broker.mock.profile = \"OneShot\"", "broker.mock.profile"),
-        ("broker.mock.request_timeout_ms = 1", "broker.mock.request_timeout_ms"),
-        ("broker.mock.settle_ms = 1", "broker.mock.settle_ms"),
         ("broker.mock.max_open_orders = 1", "broker.mock.max_open_orders"),
         ("broker.mock.breaker = { failures = 1 }", "broker.mock.breaker.failures"),
         ("[broker.oanda]", "broker.oanda"),

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::domain::amount::Amount;
+use crate::domain::amount::{Amount, Quantity};
 use crate::domain::event::{Attempt, EventKind};
+use crate::domain::ids::BrokerName;
 use crate::domain::ledger::{AttemptKind, AttemptRecord, Lease, Ledger, OrderRecord, RequestRecord};
+use crate::domain::market::Market;
 use crate::domain::order::{ApplyError, ContentHash, Order, OrderSpec};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::request::{OrderRef, Outcome, OutcomeResult, Received, Refused, RequestKind};
+use crate::domain::request::{OrderRef, Outcome, OutcomeResult, Received, Refused, Request, RequestKind};
 use crate::domain::risk::{self, RiskView};
 use crate::domain::status::Status;
 
@@ -26,7 +28,7 @@ impl Rules {
         }
         let content = spec.content_hash().unwrap_or(received.hash);
         if let Some(id) = ledger.by_client_id.get(&spec.client_order_id).copied() {
-            return Ok(self.known(ledger, admit, spec, id, content));
+            return self.known(ledger, admit, spec, id, content);
         }
         if let Err(refusal) = self.check(ledger, admit, spec) {
             return Ok(refuse_submit(ledger, received, spec, refusal));
@@ -34,8 +36,8 @@ impl Rules {
         self.admit_new(ledger, admit, spec, content)
     }
 
-    /// All that is left of the request is its entry: what its first owner journaled of it decides.
-    pub(super) fn admit_trimmed(&self, ledger: &mut Ledger, admit: &Admit) -> Result<Decision, ApplyError> {
+    /// All that is left of the request is its entry, or what the journal has of it: that decides.
+    pub(super) fn admit_journaled(&self, ledger: &mut Ledger, admit: &Admit) -> Result<Decision, ApplyError> {
         let received = &admit.received;
         if let Some(outcome) = ledger.outcomes.get(&received.key).and_then(|outcomes| outcomes.last()) {
             return Ok(finished_before(ledger, outcome.clone()));
@@ -44,11 +46,26 @@ impl Rules {
             |hash| Admit { received: Arc::new(Received { hash, ..(**received).clone() }), ..admit.clone() };
         let submitted = ledger.orders.values().find(|record| record.request == received.key);
         if let Some((order, hash)) = submitted.map(|record| (record.order.clone(), record.request_hash)) {
-            return Ok(self.resume(ledger, &as_journaled(hash), order));
+            return self.resume(ledger, &as_journaled(hash), order);
         }
         let command = ledger.requests.get(&received.key).and_then(|requests| requests.last()).cloned();
-        if let Some((command, id)) = command.and_then(|command| command.order_id.map(|id| (command, id))) {
-            return super::cancel::admit_cancel(ledger, &as_journaled(command.hash), &OrderRef::Order(id));
+        if let Some(command) = command {
+            let admit = as_journaled(command.hash);
+            match (command.kind, command.order_id) {
+                (RequestKind::Cancel, Some(id)) => {
+                    return self.admit_cancel(ledger, &admit, &OrderRef::Order(id));
+                }
+                (RequestKind::Replace, Some(id)) => return self.resume_replace(ledger, &admit, &command, id),
+                (RequestKind::CancelAll, _) => return self.admit_cancel_all(ledger, &admit, None),
+                // A repeat that waits for its order.
+                (
+                    RequestKind::Submit | RequestKind::Unknown | RequestKind::Cancel | RequestKind::Replace,
+                    _,
+                ) => {}
+            }
+        }
+        if matches!(received.request, Request::Journaled(_)) {
+            return Ok(Decision::effect(Effect::Nothing));
         }
         let what = Refused {
             kind: RequestKind::Unknown,
@@ -71,10 +88,10 @@ impl Rules {
         spec: &OrderSpec,
         id: crate::domain::ids::OrderId,
         content: ContentHash,
-    ) -> Decision {
+    ) -> Result<Decision, ApplyError> {
         let received = &admit.received;
         let Some(record) = ledger.orders.get(&id) else {
-            return Decision::effect(Effect::Wait(Wait::Undecided(id)));
+            return Ok(Decision::wait(Wait::Undecided(id)));
         };
         if record.content_hash != content {
             let refusal = Refusal::new(
@@ -85,45 +102,22 @@ impl Rules {
                 ),
             );
             // The order under that id is another one: this request's end tells nothing of it.
-            return refuse_submit(ledger, received, spec, refusal);
+            return Ok(refuse_submit(ledger, received, spec, refusal));
         }
         let order = record.order.clone();
         if record.request == received.key && record.request_hash == received.hash {
             return self.resume(ledger, admit, order);
         }
-        match result_of(&order) {
+        Ok(match result_of(&order) {
             // A repeat of a request that is under way gets the same outcome under its own entry.
-            None => Decision::effect(Effect::Wait(Wait::Undecided(id))),
+            None => Decision::wait(Wait::Undecided(id)),
             Some(result) => {
                 remember(ledger, received, Some(&order), None);
                 let outcome =
                     conclude(ledger, &received.key, received.hash, RequestKind::Submit, Some(&order), result);
                 Decision::finish(outcome, Some(order))
             }
-        }
-    }
-
-    /// The request that made the order is back: whoever had it died on the way, or could not publish.
-    fn resume(&self, ledger: &mut Ledger, admit: &Admit, order: Arc<Order>) -> Decision {
-        let received = &admit.received;
-        if let Some(result) = result_of(&order) {
-            let outcome =
-                conclude(ledger, &received.key, received.hash, RequestKind::Submit, Some(&order), result);
-            return Decision::finish(outcome, Some(order));
-        }
-        let (now, id) = (ledger.now, order.spec.id);
-        let Some(record) = ledger.orders.get_mut(&id) else { return Decision::effect(Effect::Nothing) };
-        if record.lease.owner != admit.worker && record.lease.until > now {
-            return Decision::effect(Effect::Wait(Wait::Undecided(id)));
-        }
-        record.lease = Lease {
-            owner: admit.worker.clone(),
-            epoch: record.lease.epoch + 1,
-            until: now.plus_micros(self.lease_us),
-        };
-        let epoch = record.lease.epoch;
-        ledger.changes.changed_orders.insert(id);
-        Decision::effect(Effect::Execute { order, epoch })
+        })
     }
 
     fn admit_new(
@@ -134,26 +128,33 @@ impl Rules {
         content: ContentHash,
     ) -> Result<Decision, ApplyError> {
         let broker = self.route(spec.broker.as_ref(), &spec.symbol);
-        let judgement = self.judge(ledger, admit, spec, &broker);
+        let recent = ledger.recent_orders.get(&spec.symbol).copied().unwrap_or(0);
+        let judgement = self.judge(ledger, &admit.view.market, spec, &broker, None, Some(recent));
         if judgement.counts_in_rate {
             *ledger.recent_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
             *ledger.changes.counted_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
         }
+        let deadline = self.profile(&broker).deadline(admit.view.broker_time(&broker, ledger.now));
         let routed = OrderSpec { broker: Some(broker), ..spec.clone() };
         let created = EventKind::Created(Box::new(routed));
+        let first = Attempt { attempt: 1, deadline };
         let kinds = match &judgement.refusal {
-            None => vec![created, EventKind::Validated, EventKind::PendingSubmit(Attempt { attempt: 1 })],
+            None => vec![created, EventKind::Validated, EventKind::PendingSubmit(first)],
             Some(refusal) => vec![created, EventKind::Rejected(refusal.clone())],
         };
         let received = &admit.received;
-        let lease =
-            Lease { owner: admit.worker.clone(), epoch: 1, until: ledger.now.plus_micros(self.lease_us) };
+        let lease = Lease {
+            owner: admit.view.worker.clone(),
+            epoch: 1,
+            until: ledger.now.plus_micros(self.lease_us),
+        };
         let commit = ledger.create(kinds, |order| OrderRecord {
             order,
             admission: 0,
             request: received.key.clone(),
             request_hash: received.hash,
             content_hash: content,
+            answered: false,
             lease,
         })?;
         let order = commit.after.clone();
@@ -168,7 +169,7 @@ impl Rules {
                     journaled_at,
                     answer: None,
                 });
-                Effect::Execute { order, epoch: 1 }
+                Effect::Submit { order, epoch: 1 }
             }
             Some(result) => {
                 let outcome =
@@ -179,21 +180,29 @@ impl Rules {
         Ok(Decision { effect, commits: vec![commit] })
     }
 
-    fn judge(
+    /// Judges an order, or new terms for one: `held` is the order as it is journaled, which has its share of the
+    /// position's reservation already. `recent`: see `RiskView`.
+    pub(super) fn judge(
         &self,
         ledger: &mut Ledger,
-        admit: &Admit,
+        market: &Market,
         spec: &OrderSpec,
-        broker: &crate::domain::ids::BrokerName,
+        broker: &BrokerName,
+        held: Option<&Order>,
+        recent: Option<u64>,
     ) -> risk::Judgement {
         let key = (broker.clone(), spec.symbol.clone());
-        let position = ledger.position(&key);
+        let mut position = ledger.position(&key);
+        let (reserved, filled) = held
+            .map_or((Quantity::ZERO, Quantity::ZERO), |o| (o.reserved_quantity(), o.state.filled_quantity));
+        // What cannot be taken back out stays in: that judges more strictly, never less.
+        let _ = position.reserve(spec.side, reserved, Quantity::ZERO);
         let session = ledger.now.session_start(self.session_start_us);
         let base = match ledger.sessions.get(&key) {
             Some((start, base)) if *start >= session => *base,
             // The first order of a session sets the mark that its profit and loss count from.
             _ => {
-                let market = admit.market.tradable(ledger.now, self.max_quote_age_us);
+                let market = market.tradable(ledger.now, self.max_quote_age_us);
                 let base = market.reference().and_then(|mark| position.equity(mark));
                 // Without a mark the order is refused for want of a price, and the next one sets it.
                 if let Some(base) = base {
@@ -205,10 +214,11 @@ impl Rules {
         };
         let view = RiskView {
             limits: ledger.limits_of(&spec.symbol),
-            market: &admit.market,
+            market,
             position: &position,
             session_base: base,
-            recent_orders: ledger.recent_orders.get(&spec.symbol).copied().unwrap_or(0),
+            recent_orders: recent,
+            open_quantity: spec.quantity.saturating_sub(filled),
             now: ledger.now,
             max_quote_age_us: self.max_quote_age_us,
         };
@@ -219,6 +229,11 @@ impl Rules {
 /// How the request that submits an order ends, once that is known.
 pub(super) fn result_of(order: &Order) -> Option<OutcomeResult> {
     match order.state.status {
+        Status::PendingSubmit | Status::Submitted if order.state.parked => Some(OutcomeResult::Failed {
+            refusal: super::attempt::outcome_unknown(order),
+            status: Some(order.state.status),
+            payload: None,
+        }),
         Status::Created | Status::Validated | Status::PendingSubmit | Status::Submitted => None,
         Status::Rejected => Some(OutcomeResult::Failed {
             refusal: order
@@ -291,6 +306,7 @@ pub(super) fn refused(
     Decision::finish(outcome, order)
 }
 
+/// Journals a request that no order's own row stands for. With an attempt it is open until it is concluded.
 pub(super) fn remember(
     ledger: &mut Ledger,
     received: &Received,
@@ -305,6 +321,7 @@ pub(super) fn remember(
         order_id: order.map(|order| order.spec.id),
         attempt_version,
         received_at,
+        open: attempt_version.is_some(),
     });
 }
 
@@ -317,7 +334,7 @@ pub(super) fn finished_before(ledger: &Ledger, mut outcome: Outcome) -> Decision
             OutcomeResult::Completed(status) | OutcomeResult::Failed { status: Some(status), .. } => {
                 *status = order.state.status;
             }
-            OutcomeResult::Failed { status: None, .. } => {}
+            OutcomeResult::Failed { status: None, .. } | OutcomeResult::Swept(_) => {}
         }
         outcome.order_version = order.state.version;
     }

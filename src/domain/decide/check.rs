@@ -29,7 +29,7 @@ impl Rules {
             let reason = format!("broker {broker} is not configured; configured are {}", known.join(", "));
             return Err(Refusal::new(Code::ValidationFailed, reason));
         }
-        if matches!(admit.market, Market::Unknown) {
+        if matches!(admit.view.market, Market::Unknown) {
             let reason = format!(
                 "symbol {} has neither a quote nor a configured price at the simulated broker",
                 spec.symbol
@@ -37,7 +37,7 @@ impl Rules {
             return Err(Refusal::new(Code::UnknownSymbol, reason));
         }
         check_supported(spec)?;
-        let price = risk::expected_price(spec, &admit.market);
+        let price = risk::expected_price(spec, &admit.view.market);
         if let Some(rules) = self.venue.instruments.get(&spec.symbol) {
             rules.check(spec, price)?;
         }

@@ -2,43 +2,79 @@
 //! ids and all that is known; the shell performs what comes out.
 
 mod admit;
+mod attempt;
 mod cancel;
 mod check;
+mod facts;
+mod replace;
+mod resolve;
+mod sweep;
 mod venue_inputs;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::event::Terms;
 use super::ids::{BrokerName, OrderId, RequestKey, Symbol};
-use super::ledger::{Commit, Keys, Ledger, RestingPage};
+use super::ledger::{AttemptKind, Commit, Keys, Ledger, RestingPage};
 use super::market::Market;
 use super::order::{ApplyError, ContentHash, Order};
 use super::order_type::Side;
+use super::profile::Profile;
+use super::refusal::Refusal;
+use super::report::{Answer, Finding};
 use super::request::{OrderRef, Outcome, OutcomeResult, Received, Request, RequestKind};
+use super::time::Timestamp;
 use super::venue::Venue;
+
+pub use facts::{Facts, Told};
+pub use resolve::{HandFill, Resolve, Verdict};
+pub use sweep::SWEEP_PAGE;
 
 /// Something that happened. The broker's answer is just another one.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A request came out of the inbox.
+    /// A request came out of the inbox, or is taken up again.
     Admit(Box<Admit>),
     /// The embedded venue is to answer the attempt that is journaled.
     Execute(Execute),
-    /// The embedded venue is to carry out a cancel that is journaled.
-    ExecuteCancel(ExecuteCancel),
+    /// The embedded venue is to carry out a command that is journaled.
+    ExecuteCommand(ExecuteCommand),
     /// A symbol has a new quote: the orders that rest at the embedded venue may meet it.
     Quote(QuoteTick),
+    /// A broker answered what it was asked.
+    Answered(Box<Answered>),
+    /// A broker's books were looked at for an attempt whose answer is unknown.
+    Looked(Box<Looked>),
+    /// A broker's feed, or a comparison with its books, tells of orders.
+    Facts(Box<Facts>),
+    /// A person says what became of a parked order.
+    Resolve(Box<Resolve>),
+}
+
+/// What brokers and markets are like while a request is decided on.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// For a submit: what its symbol is worth, read just before.
+    pub market: Market,
+    /// By how much each broker's clock is ahead of ours; 0 where it is not in here.
+    pub clocks: Arc<BTreeMap<BrokerName, i64>>,
+    pub worker: Arc<str>,
+}
+
+impl View {
+    fn broker_time(&self, broker: &BrokerName, now: Timestamp) -> Timestamp {
+        now.plus_micros(self.clocks.get(broker).copied().unwrap_or(0))
+    }
 }
 
 #[derive(Debug, Clone)]
 pub struct Admit {
     pub received: Arc<Received>,
-    /// For a submit: what its symbol is worth, read just before.
-    pub market: Market,
     /// Every older entry has been admitted, or was waited for long enough: an order that the journal
     /// does not have now does not exist.
     pub no_older_entries: bool,
-    pub worker: Arc<str>,
+    pub view: View,
 }
 
 #[derive(Debug, Clone)]
@@ -51,10 +87,15 @@ pub struct Execute {
 }
 
 #[derive(Debug, Clone)]
-pub struct ExecuteCancel {
+pub struct ExecuteCommand {
     pub order_id: OrderId,
+    pub broker: BrokerName,
+    pub symbol: Symbol,
+    /// The request that it is an attempt of.
     pub key: RequestKey,
     pub hash: ContentHash,
+    /// New terms, for a replace; a cancel has none.
+    pub replace: Option<Market>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +105,33 @@ pub struct QuoteTick {
     pub market: Market,
     /// Admission number of the last order that saw this quote already.
     pub after: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Answered {
+    pub order_id: OrderId,
+    /// Of the order's lease when the attempt was journaled.
+    pub epoch: u64,
+    pub kind: AttemptKind,
+    /// See `AttemptRecord`.
+    pub number: u64,
+    pub answer: Answer,
+    /// The request that it is an attempt of.
+    pub key: RequestKey,
+    pub hash: ContentHash,
+    pub view: View,
+}
+
+#[derive(Debug, Clone)]
+pub struct Looked {
+    pub order_id: OrderId,
+    pub epoch: u64,
+    pub kind: AttemptKind,
+    pub number: u64,
+    pub finding: Finding,
+    pub key: RequestKey,
+    pub hash: ContentHash,
+    pub view: View,
 }
 
 /// What was decided on one input: appended by now, if the transaction commits.
@@ -76,15 +144,34 @@ pub struct Decision {
 /// The one thing that is due next.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// The embedded venue is to answer this attempt.
-    Execute {
+    /// The attempt that is journaled is to be handed to the order's broker.
+    Submit {
         order: Arc<Order>,
         epoch: u64,
     },
-    /// The embedded venue is to cancel.
-    ExecuteCancel {
+    /// The broker is to be asked to cancel.
+    Cancel {
         order: Arc<Order>,
+        epoch: u64,
+        number: u64,
     },
+    /// The broker is to be asked for new terms, no sooner than `after_us` from now.
+    Replace {
+        order: Arc<Order>,
+        epoch: u64,
+        number: u64,
+        terms: Terms,
+        after_us: i64,
+    },
+    /// The broker's books are to be looked at for what became of an attempt.
+    Look {
+        order: Arc<Order>,
+        epoch: u64,
+        kind: AttemptKind,
+        number: u64,
+    },
+    /// Several orders of one `cancel_all` are to be cancelled; then it is to be decided on again.
+    CancelMany(Vec<CancelOne>),
     /// The request has ended; `order` as it stands.
     Finish {
         outcome: Outcome,
@@ -96,7 +183,16 @@ pub enum Effect {
     NextPage {
         after: u64,
     },
+    /// What a person asked for cannot be done.
+    Refused(Refusal),
     Nothing,
+}
+
+#[derive(Debug, Clone)]
+pub struct CancelOne {
+    pub order: Arc<Order>,
+    pub epoch: u64,
+    pub number: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +200,9 @@ pub enum Wait {
     /// Another request about the same order is under way, or another worker decides about it.
     Undecided(OrderId),
     /// The journal does not have the order; an older entry may still bring it.
-    UnknownOrder,
+    OlderEntries,
+    /// There is nothing to do until about so much time has passed.
+    Later { us: i64 },
 }
 
 /// What the decisions go by; the same on every worker.
@@ -117,6 +215,10 @@ pub struct Rules {
     pub brokers: BTreeSet<BrokerName>,
     /// The simulated broker, which works every order in mock mode.
     pub venue: Venue,
+    /// Of the broker that works the orders.
+    pub profile: Profile,
+    /// For so long what provably was not executed is sent again.
+    pub retry_us: i64,
     pub max_quote_age_us: i64,
     /// From 00:00 UTC.
     pub session_start_us: i64,
@@ -144,6 +246,13 @@ impl Rules {
         asked.cloned().or_else(routed).unwrap_or_else(|| self.default_broker.clone())
     }
 
+    /// What the broker of these orders promises.
+    #[must_use]
+    pub fn profile(&self, _broker: &BrokerName) -> Profile {
+        // In mock mode the simulated broker works every order, whatever broker it names.
+        self.profile
+    }
+
     /// Adds what `input` needs to `keys`.
     pub fn keys(&self, input: &Input, keys: &mut Keys) {
         match input {
@@ -152,9 +261,10 @@ impl Rules {
                 keys.orders.push(execute.order_id);
                 keys.instruments.push((execute.broker.clone(), execute.symbol.clone()));
             }
-            Input::ExecuteCancel(cancel) => {
-                keys.orders.push(cancel.order_id);
-                keys.requests.push(cancel.key.clone());
+            Input::ExecuteCommand(command) => {
+                keys.orders.push(command.order_id);
+                keys.requests.push(command.key.clone());
+                keys.instruments.push((command.broker.clone(), command.symbol.clone()));
             }
             Input::Quote(tick) => {
                 keys.instruments.push((tick.broker.clone(), tick.symbol.clone()));
@@ -165,6 +275,16 @@ impl Rules {
                     limit: RESTING_PAGE,
                 });
             }
+            Input::Answered(answered) => {
+                keys.with_trades.push(OrderRef::Order(answered.order_id));
+                keys.requests.push(answered.key.clone());
+            }
+            Input::Looked(looked) => {
+                keys.with_trades.push(OrderRef::Order(looked.order_id));
+                keys.requests.push(looked.key.clone());
+            }
+            Input::Facts(facts) => keys.with_trades.extend(facts.told.iter().map(|told| told.order.clone())),
+            Input::Resolve(resolve) => keys.with_trades.push(resolve.order.clone()),
         }
     }
 
@@ -179,7 +299,9 @@ impl Rules {
             }
             Request::Cancel(OrderRef::Client(id)) => keys.client_ids.push(id.clone()),
             Request::Cancel(OrderRef::Order(id)) => keys.orders.push(*id),
-            Request::Trimmed => keys.entries.push(received.key.clone()),
+            Request::Replace(replace) => keys.client_ids.push(replace.client_order_id.clone()),
+            Request::CancelAll(filter) => keys.matching.push((received.key.clone(), (**filter).clone())),
+            Request::Trimmed | Request::Journaled(_) => keys.entries.push(received.key.clone()),
             Request::Refused(_) => {}
         }
     }
@@ -190,17 +312,57 @@ impl Rules {
             Input::Admit(admit) => match &admit.received.request {
                 Request::Submit(spec) => self.admit_submit(ledger, admit, spec),
                 Request::Cancel(order) => self.admit_cancel(ledger, admit, order),
+                Request::CancelAll(filter) => self.admit_cancel_all(ledger, admit, Some(filter)),
+                Request::Replace(replace) => self.admit_replace(ledger, admit, replace),
                 Request::Refused(refused) => Ok(admit::refuse(ledger, &admit.received, refused)),
-                Request::Trimmed => self.admit_trimmed(ledger, admit),
+                Request::Trimmed | Request::Journaled(_) => self.admit_journaled(ledger, admit),
             },
             Input::Execute(execute) => self.execute(ledger, execute),
-            Input::ExecuteCancel(cancel) => execute_cancel(ledger, cancel),
+            Input::ExecuteCommand(command) => self.execute_command(ledger, command),
             Input::Quote(tick) => self.quote(ledger, tick),
+            Input::Answered(answered) => match answered.kind {
+                AttemptKind::Submit => self.submit_answered(ledger, answered),
+                AttemptKind::Cancel => self.cancel_answered(ledger, answered),
+                AttemptKind::Replace => self.replace_answered(ledger, answered),
+            },
+            Input::Looked(looked) => match looked.kind {
+                AttemptKind::Replace => self.replace_looked(ledger, looked),
+                AttemptKind::Submit | AttemptKind::Cancel => self.submit_looked(ledger, looked),
+            },
+            Input::Facts(facts) => Ok(facts::merge(ledger, facts)),
+            Input::Resolve(resolve) => resolve::resolve(ledger, resolve),
         }
     }
-}
 
-use cancel::execute_cancel;
+    /// The right to decide about an order: its epoch where this worker has it or may take it.
+    fn take_lease(&self, ledger: &mut Ledger, id: OrderId, worker: &Arc<str>) -> Option<u64> {
+        let now = ledger.now;
+        let record = ledger.orders.get_mut(&id)?;
+        let left = record.lease.until.micros_since(now);
+        if record.lease.owner != *worker {
+            if left > 0 {
+                return None;
+            }
+            record.lease.owner = worker.clone();
+            record.lease.epoch += 1;
+        } else if left > self.lease_us / 2 {
+            return Some(record.lease.epoch);
+        }
+        record.lease.until = now.plus_micros(self.lease_us);
+        let epoch = record.lease.epoch;
+        ledger.changes.changed_orders.insert(id);
+        Some(epoch)
+    }
+
+    /// The same for a new attempt at an order about which nothing is undecided: whoever had it is done.
+    fn seize_lease(&self, ledger: &mut Ledger, id: OrderId, worker: &Arc<str>) -> u64 {
+        let until = ledger.now.plus_micros(self.lease_us);
+        let Some(record) = ledger.orders.get_mut(&id) else { return 0 };
+        record.lease = super::ledger::Lease { owner: worker.clone(), epoch: record.lease.epoch + 1, until };
+        ledger.changes.changed_orders.insert(id);
+        record.lease.epoch
+    }
+}
 
 impl Decision {
     fn effect(effect: Effect) -> Self {
@@ -209,6 +371,16 @@ impl Decision {
 
     fn finish(outcome: Outcome, order: Option<Arc<Order>>) -> Self {
         Self::effect(Effect::Finish { outcome, order })
+    }
+
+    fn wait(wait: Wait) -> Self {
+        Self::effect(Effect::Wait(wait))
+    }
+
+    /// After what was committed on the way to it.
+    fn after(mut self, mut commits: Vec<Arc<Commit>>) -> Self {
+        commits.append(&mut self.commits);
+        Self { commits, ..self }
     }
 }
 

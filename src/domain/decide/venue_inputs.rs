@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::event::{EventKind, Submission};
-use crate::domain::ledger::{Answered, AttemptKind, AttemptRecord, Commit, Ledger};
+use crate::domain::ledger::{AttemptKind, Commit, Ledger};
 use crate::domain::order::{ApplyError, Order};
 use crate::domain::reconcile::reconcile;
 use crate::domain::refusal::{Code, Refusal};
@@ -15,6 +15,7 @@ use crate::domain::status::Status;
 use crate::domain::venue::Venue;
 
 use super::admit::result_of;
+use super::attempt::note_answer;
 use super::{Decision, Effect, Execute, QuoteTick, RESTING_PAGE, Rules, SpentKey, Wait, conclude};
 
 impl Rules {
@@ -41,7 +42,9 @@ impl Rules {
             if !rejected {
                 spend(ledger, spent_key, spent);
             }
-            record_answer(ledger, &record.order, if rejected { "rejected" } else { "accepted" });
+            let number = u64::from(record.order.state.attempts);
+            let answer = if rejected { "rejected" } else { "accepted" };
+            note_answer(ledger, record.order.spec.id, AttemptKind::Submit, number, answer);
         }
         let Some(order) = commits
             .last()
@@ -127,19 +130,7 @@ fn answer_events(order: &Order, reports: &[Report]) -> Vec<EventKind> {
     events
 }
 
-fn record_answer(ledger: &mut Ledger, order: &Order, answer: &'static str) {
-    let at = ledger.now;
-    ledger.changes.answers.push(AttemptRecord {
-        order_id: order.spec.id,
-        kind: AttemptKind::Submit,
-        number: u64::from(order.state.attempts),
-        epoch: 0,
-        journaled_at: at,
-        answer: Some(Answered { at, answer }),
-    });
-}
-
-fn spend(ledger: &mut Ledger, key: SpentKey, spent: crate::domain::venue::Spent) {
+pub(super) fn spend(ledger: &mut Ledger, key: SpentKey, spent: crate::domain::venue::Spent) {
     if ledger.spent.get(&key).copied().unwrap_or_default() != spent {
         ledger.changes.spent.insert(key.clone());
         ledger.spent.insert(key, spent);

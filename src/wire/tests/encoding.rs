@@ -4,7 +4,7 @@ use uuid::Uuid;
 use super::{accepted, key, order_with};
 use crate::domain::amount::Amount;
 use crate::domain::event::{
-    Acknowledgement, Attempt, Commission, EventKind, Fill, OrderEvent, Submission, Terms,
+    Acknowledgement, Attempt, Commission, EventKind, Fill, OrderEvent, ReplaceRequest, Submission, Terms,
 };
 use crate::domain::order::{ContentHash, Order};
 use crate::domain::refusal::{Code, Refusal};
@@ -39,7 +39,7 @@ fn order(kinds: Vec<EventKind>) -> Order {
 }
 
 fn partly_filled() -> Vec<EventKind> {
-    let attempt = Attempt { attempt: 1 };
+    let attempt = Attempt { attempt: 1, deadline: None };
     vec![
         EventKind::Validated,
         EventKind::PendingSubmit(attempt),
@@ -57,7 +57,10 @@ fn partly_filled() -> Vec<EventKind> {
             executed_at: at(9),
             position_sequence: 1,
         }),
-        EventKind::ReplaceRequested(Terms { price: Some("1".parse().unwrap()), ..Terms::default() }),
+        EventKind::ReplaceRequested(ReplaceRequest {
+            terms: Terms { price: Some("1".parse().unwrap()), ..Terms::default() },
+            deadline: None,
+        }),
     ]
 }
 

@@ -1,7 +1,8 @@
 use super::{FRESH, decode, key, order_with, refused};
 use crate::domain::ids::{EntryId, OrderId};
+use crate::domain::order_type::Side;
 use crate::domain::refusal::Code;
-use crate::domain::request::{OrderRef, Request, RequestKind};
+use crate::domain::request::{CancelFilter, OrderRef, Request, RequestKind};
 use crate::wire::{Context, decode_entry, decode_order};
 
 const ORDER: &[u8] = br#"{"symbol":"X","side":"Buy","quantity":"1","order_type":"Market"}"#;
@@ -109,47 +110,47 @@ fn a_cancel_names_one_order() {
 }
 
 #[test]
-fn cancel_all_and_replace_are_read_and_not_built_yet() {
-    let kinds = [(&b"cancel_all"[..], RequestKind::CancelAll), (b"replace", RequestKind::Replace)];
-    for (field, kind, json, code, part) in [
-        (0, 0, "{}", Code::UnsupportedByBroker, "cancel_all is not built yet in this version"),
+fn cancel_all_and_replace_are_read() {
+    let filter = |json: &str| match decode(&[(b"cancel_all", json.as_bytes())]).request {
+        Request::CancelAll(filter) => *filter,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(filter("{}"), CancelFilter::default());
+    let all = filter(r#"{"symbol":"X","side":"SELL","broker":"b","strategy_id":"s"}"#);
+    assert_eq!((all.symbol.unwrap().as_str(), all.side), ("X", Some(Side::Sell)));
+    assert_eq!((all.broker.unwrap().as_str(), all.strategy_id.as_deref()), ("b", Some("s")));
+    let terms = |json: &str| match decode(&[(b"replace", json.as_bytes())]).request {
+        Request::Replace(replace) => {
+            assert_eq!(replace.client_order_id.as_str(), "c-1");
+            let text = |value: Option<String>| value.unwrap_or_default();
+            let terms = replace.terms;
+            [
+                text(terms.quantity.map(|q| q.to_string())),
+                text(terms.price.map(|p| p.to_string())),
+                text(terms.stop_price.map(|p| p.to_string())),
+            ]
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(terms(r#"{"client_order_id":"c-1","quantity":2}"#), ["2", "", ""]);
+    assert_eq!(terms(r#"{"clientOrderId":"c-1","stopPrice":2,"price":"1"}"#), ["", "1", "2"]);
+    for (field, json, code, part) in [
+        ("cancel_all", r#"{"symbol":""}"#, Code::InvalidPayload, "symbol"),
+        ("cancel_all", r#"{"side":"x"}"#, Code::InvalidPayload, "side"),
+        ("cancel_all", r#"{"account":"x"}"#, Code::InvalidPayload, "account is not a field of a cancel_all"),
+        ("replace", r#"{"client_order_id":"c-1"}"#, Code::InvalidPayload, "changes nothing"),
+        ("replace", r#"{"client_order_id":"c-1","quantity":null}"#, Code::InvalidPayload, "changes nothing"),
+        ("replace", r#"{"quantity":1}"#, Code::InvalidPayload, "client_order_id is missing"),
+        ("replace", r#"{"client_order_id":"c-1","quantity":0}"#, Code::ValidationFailed, "quantity `0`"),
         (
-            0,
-            0,
-            r#"{"symbol":"X","side":"SELL","broker":"b","strategy_id":"s"}"#,
-            Code::UnsupportedByBroker,
-            "not built",
-        ),
-        (0, 0, r#"{"symbol":""}"#, Code::InvalidPayload, "symbol"),
-        (0, 0, r#"{"side":"x"}"#, Code::InvalidPayload, "side"),
-        (0, 0, r#"{"account":"x"}"#, Code::InvalidPayload, "account is not a field of a cancel_all"),
-        (
-            1,
-            1,
-            r#"{"client_order_id":"c-1","quantity":2}"#,
-            Code::UnsupportedByBroker,
-            "replace is not built yet",
-        ),
-        (
-            1,
-            1,
-            r#"{"clientOrderId":"c-1","stopPrice":2,"price":"1"}"#,
-            Code::UnsupportedByBroker,
-            "not built",
-        ),
-        (1, 1, r#"{"client_order_id":"c-1"}"#, Code::InvalidPayload, "changes nothing"),
-        (1, 1, r#"{"client_order_id":"c-1","quantity":null}"#, Code::InvalidPayload, "changes nothing"),
-        (1, 1, r#"{"quantity":1}"#, Code::InvalidPayload, "client_order_id is missing"),
-        (1, 1, r#"{"client_order_id":"c-1","quantity":0}"#, Code::ValidationFailed, "quantity `0`"),
-        (
-            1,
-            1,
+            "replace",
             r#"{"client_order_id":"c-1","side":"Buy"}"#,
             Code::InvalidPayload,
             "side is not a field of a replace",
         ),
     ] {
-        check_refused(&[(kinds[field].0, json.as_bytes())], kinds[kind].1, code, &[part]);
+        let kind = if field == "replace" { RequestKind::Replace } else { RequestKind::CancelAll };
+        check_refused(&[(field.as_bytes(), json.as_bytes())], kind, code, &[part]);
     }
 }
 

@@ -10,7 +10,7 @@ use redis::streams::StreamRangeReply;
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +21,19 @@ use tempfile::TempDir;
 pub(crate) fn binary() -> PathBuf {
     let other = std::env::var_os("BINARY_UNDER_TEST");
     other.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_order-execution")), PathBuf::from)
+}
+
+/// The binary with a configuration and nothing of the caller's environment that it reads.
+pub(crate) fn program(config: &Path) -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("ORDER_EXECUTION") || text == "APP_ENV" || text == "RUST_LOG" {
+            command.env_remove(&name);
+        }
+    }
+    command.arg("--config").arg(config);
+    command
 }
 
 pub(crate) struct Lab {
@@ -108,14 +121,7 @@ impl Lab {
 
     /// The binary with this laboratory's configuration and nothing of the caller's environment that it reads.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(binary());
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("ORDER_EXECUTION") || text == "APP_ENV" || text == "RUST_LOG" {
-                command.env_remove(&name);
-            }
-        }
-        command.arg("--config").arg(self.config_dir());
+        let mut command = program(&self.config_dir());
         command.current_dir(self.dir.path());
         command
     }

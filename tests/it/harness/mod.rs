@@ -1,5 +1,6 @@
 //! What the tests share: a private Redis, worker processes, a laboratory per test, and ways to wait.
 
+mod exchange;
 mod guard;
 mod lab;
 mod orders;
@@ -10,8 +11,9 @@ mod tests;
 mod wire;
 mod worker;
 
+pub(crate) use exchange::Exchange;
 pub(crate) use guard::Guarded;
-pub(crate) use lab::{Lab, Ran, bare_status, binary};
+pub(crate) use lab::{Lab, Ran, bare_status, binary, program};
 pub(crate) use orders::{limit, market, with};
 pub(crate) use redis::RedisServer;
 pub(crate) use settings::{Limits, Settings};

@@ -10,7 +10,7 @@ use crate::domain::ledger::{Commit, Ledger, OrderRecord};
 use crate::domain::order::Order;
 use crate::domain::request::OutcomeResult;
 
-use super::load::json_list;
+use super::load::{json_list, request_columns};
 use super::rows::{limit_text, signed};
 use super::statements::{Multi, execute_multi};
 
@@ -24,6 +24,8 @@ pub(super) struct Statements {
     update_orders: Multi,
     commits: Multi,
     requests: Multi,
+    targets: Multi,
+    differences: Multi,
     outcomes: Multi,
     attempts: Multi,
     answers: Multi,
@@ -41,29 +43,40 @@ impl Statements {
             insert_orders: Multi::new(
                 "INSERT INTO orders (id, client_order_id, lane, entry_ms, entry_seq, request_hash, content_hash, broker, \
                  symbol, side, order_type, quantity, filled_quantity, average_fill_price, status, strategy_id, version, \
-                 lease_owner, lease_epoch, lease_until_us, spec, state, created_us, updated_us) VALUES {values}",
-                24,
+                 lease_owner, lease_epoch, lease_until_us, spec, state, created_us, updated_us, answered, open, parked) \
+                 VALUES {values}",
+                27,
             ),
             update_orders: Multi::new(
                 "UPDATE orders SET quantity = v.column2, filled_quantity = v.column3, average_fill_price = v.column4, \
                  status = v.column5, version = v.column6, lease_owner = v.column7, lease_epoch = v.column8, \
-                 lease_until_us = v.column9, state = v.column10, updated_us = v.column11 \
-                 FROM (VALUES {values}) AS v WHERE orders.id = v.column1",
-                11,
+                 lease_until_us = v.column9, state = v.column10, updated_us = v.column11, answered = v.column12, \
+                 open = v.column13, parked = v.column14 FROM (VALUES {values}) AS v WHERE orders.id = v.column1",
+                14,
             ),
             commits: Multi::new(
                 "INSERT INTO order_commits (order_id, first_version, version, at_us, events) VALUES {values}",
                 5,
             ),
             requests: Multi::new(
-                "INSERT INTO requests (lane, entry_ms, entry_seq, hash, kind, order_id, attempt_version, received_us) \
+                "INSERT INTO requests (lane, entry_ms, entry_seq, hash, kind, order_id, attempt_version, received_us, open) \
                  VALUES {values} ON CONFLICT DO NOTHING",
-                8,
+                9,
+            ),
+            targets: Multi::new(
+                "INSERT INTO cancel_targets (lane, entry_ms, entry_seq, hash, place, order_id, client_order_id, settled, \
+                 refusal) VALUES {values} ON CONFLICT (lane, entry_ms, entry_seq, hash, order_id) DO UPDATE SET \
+                 settled = excluded.settled, refusal = excluded.refusal",
+                9,
+            ),
+            differences: Multi::new(
+                "INSERT INTO broker_differences (broker, kind, key, details, first_us) VALUES {values} ON CONFLICT DO NOTHING",
+                5,
             ),
             outcomes: Multi::new(
                 "INSERT INTO outcomes (lane, entry_ms, entry_seq, hash, request, order_id, client_order_id, order_version, \
-                 status, code, error, payload, at_us) VALUES {values} ON CONFLICT DO NOTHING",
-                13,
+                 status, code, error, payload, details, at_us) VALUES {values} ON CONFLICT DO NOTHING",
+                14,
             ),
             attempts: Multi::new(
                 "INSERT INTO attempts (order_id, kind, number, epoch, journaled_us) VALUES {values}",
@@ -149,6 +162,9 @@ impl Statements {
                 .bind(row.state.as_str())
                 .bind(order.state.created_at.micros())
                 .bind(order.state.updated_at.micros())
+                .bind(record.answered)
+                .bind(record.is_open())
+                .bind(order.state.parked)
         });
         let changed = changes.changed_orders.iter().filter(|id| !changes.new_orders.contains(id));
         let changed: Vec<OrderRow<'_>> = rows_of(ledger, changed)?;
@@ -166,7 +182,16 @@ impl Statements {
                 .bind(row.record.lease.until.micros())
                 .bind(row.state.as_str())
                 .bind(order.state.updated_at.micros())
+                .bind(row.record.answered)
+                .bind(row.record.is_open())
+                .bind(order.state.parked)
         });
+        let replaced: Vec<OrderRow<'_>> = rows_of(ledger, changes.replaced_orders.iter())?;
+        for row in &replaced {
+            let sql = "UPDATE orders SET spec = ? WHERE id = ?";
+            let id = row.order().spec.id.to_string();
+            sqlx::query(sql).bind(row.spec.as_str()).bind(id).execute(&mut *conn).await?;
+        }
         Ok(())
     }
 
@@ -210,7 +235,52 @@ impl Statements {
                 .bind(request.order_id.map(|id| id.to_string()))
                 .bind(request.attempt_version.map(signed))
                 .bind(request.received_at.micros())
+                .bind(request.open)
         });
+        let targets: Vec<_> = ledger.changes.targets.iter().collect();
+        let now = ledger.now.micros();
+        // In two statements where one of them is told of twice: a later word follows an earlier one.
+        for part in targets.chunk_by(|a, b| a.2.settled == b.2.settled) {
+            let rows: Vec<_> = part
+                .iter()
+                .map(|(key, hash, target)| {
+                    let all = ledger.targets.get(&(key.clone(), *hash));
+                    let place = all.and_then(|all| all.iter().position(|t| t.order_id == target.order_id));
+                    (key, hash, target, i64::try_from(place.unwrap_or(0)).unwrap_or(i64::MAX))
+                })
+                .collect();
+            execute_multi!(conn, self.targets, &rows, |query, row| {
+                let (key, hash, target, place) = row;
+                query
+                    .bind(&*key.lane)
+                    .bind(signed(key.entry.ms))
+                    .bind(signed(key.entry.seq))
+                    .bind(&hash.0[..])
+                    .bind(*place)
+                    .bind(target.order_id.to_string())
+                    .bind(target.client_order_id.as_str())
+                    .bind(target.settled)
+                    .bind(target.refusal.as_deref())
+            });
+        }
+        execute_multi!(conn, self.differences, &ledger.changes.differences, |query, difference| {
+            query
+                .bind(difference.broker.as_str())
+                .bind(difference.kind)
+                .bind(difference.key.as_str())
+                .bind(difference.details.as_str())
+                .bind(now)
+        });
+        for (broker, cursor) in &ledger.changes.cursors {
+            let sql = "INSERT INTO broker_feeds (broker, cursor, updated_us) VALUES (?, ?, ?) ON CONFLICT (broker) \
+                       DO UPDATE SET cursor = max(cursor, excluded.cursor), updated_us = excluded.updated_us";
+            sqlx::query(sql)
+                .bind(broker.as_str())
+                .bind(signed(*cursor))
+                .bind(now)
+                .execute(&mut *conn)
+                .await?;
+        }
         Ok(())
     }
 
@@ -222,10 +292,14 @@ impl Statements {
         let last: i64 =
             sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM outcomes").fetch_one(&mut *conn).await?;
         execute_multi!(conn, self.outcomes, outcomes, |query, outcome| {
-            let (status, refusal, payload) = match &outcome.result {
-                OutcomeResult::Completed(status) => (Some(*status), None, None),
+            let (status, refusal, payload, details) = match &outcome.result {
+                OutcomeResult::Completed(status) => (Some(*status), None, None, None),
                 OutcomeResult::Failed { refusal, status, payload } => {
-                    (*status, Some(refusal), payload.as_deref())
+                    (*status, Some(refusal), payload.as_deref(), None)
+                }
+                OutcomeResult::Swept(swept) => {
+                    let json = serde_json::to_string(swept).map_err(|e| sqlx::Error::Encode(e.into()))?;
+                    (None, None, None, Some(json))
                 }
             };
             query
@@ -241,8 +315,22 @@ impl Statements {
                 .bind(refusal.map(|refusal| refusal.code.as_str()))
                 .bind(refusal.map(|refusal| refusal.reason.as_str()))
                 .bind(payload)
+                .bind(details)
                 .bind(outcome.timestamp.micros())
         });
+        // A command whose attempt was journaled before has its end now.
+        let known: Vec<_> = outcomes
+            .iter()
+            .filter(|outcome| {
+                ledger.request_of(&outcome.key, &outcome.hash).is_some_and(|request| request.open)
+            })
+            .map(|outcome| request_columns(&outcome.key))
+            .collect();
+        if !known.is_empty() {
+            let sql = "UPDATE requests SET open = 0 FROM json_each(?) k WHERE requests.lane = k.value ->> 0 \
+                       AND requests.entry_ms = k.value ->> 1 AND requests.entry_seq = k.value ->> 2";
+            sqlx::query(sql).bind(json_list(&known)?).execute(&mut *conn).await?;
+        }
         let outbox = "INSERT INTO outbox_outcomes SELECT seq FROM outcomes WHERE seq > ?";
         sqlx::query(outbox).bind(last).execute(conn).await.map(drop)
     }

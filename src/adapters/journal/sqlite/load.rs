@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use crate::domain::ids::{BrokerName, OrderId, RequestKey, Symbol};
-use crate::domain::ledger::{Keys, Ledger, OrderRecord};
+use crate::domain::decide::SWEEP_PAGE;
+use crate::domain::ids::{BrokerName, ClientOrderId, OrderId, RequestKey, Symbol};
+use crate::domain::ledger::{Keys, Ledger, OrderRecord, RequestRecord};
 use crate::domain::order_type::Side;
+use crate::domain::request::{OrderRef, RequestKind};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Spent;
 
@@ -37,7 +39,7 @@ macro_rules! orders_where {
     ($condition:literal) => {
         concat!(
             "SELECT admission, lane, entry_ms, entry_seq, request_hash, content_hash, lease_owner, lease_epoch, \
-             lease_until_us, spec, state FROM orders WHERE ",
+             lease_until_us, answered, spec, state FROM orders WHERE ",
             $condition
         )
     };
@@ -52,6 +54,8 @@ pub(super) async fn load(
 ) -> Result<(), sqlx::Error> {
     load_orders(conn, keys, recent, ledger).await?;
     load_requests(conn, keys, ledger).await?;
+    load_matching(conn, keys, ledger).await?;
+    load_trades(conn, keys, ledger).await?;
     load_instruments(conn, keys, ledger).await
 }
 
@@ -62,9 +66,17 @@ async fn load_orders(
     ledger: &mut Ledger,
 ) -> Result<(), sqlx::Error> {
     let by_client_id = orders_where!("client_order_id IN (SELECT value FROM json_each(?))");
-    let mut found = select(conn, by_client_id, &keys.client_ids).await?;
+    let mut client_ids: Vec<&ClientOrderId> = keys.client_ids.iter().collect();
+    let mut ids = keys.orders.clone();
+    for order in &keys.with_trades {
+        match order {
+            OrderRef::Client(id) => client_ids.push(id),
+            OrderRef::Order(id) => ids.push(*id),
+        }
+    }
+    let mut found = select(conn, by_client_id, &client_ids).await?;
     let by_id = orders_where!("id IN (SELECT value FROM json_each(?))");
-    let unread = load_recent(conn, &keys.orders, recent, ledger).await?;
+    let unread = load_recent(conn, &ids, recent, ledger).await?;
     found.extend(select(conn, by_id, &unread).await?);
     let entries: Vec<(&str, i64, i64)> = keys.entries.iter().map(request_columns).collect();
     let by_entry = orders_where!(
@@ -97,7 +109,45 @@ async fn load_orders(
         ledger.by_client_id.insert(spec.client_order_id.clone(), spec.id);
         ledger.orders.insert(spec.id, record);
     }
-    load_trades(conn, ledger).await
+    Ok(())
+}
+
+/// The orders that a new `cancel_all` means.
+async fn load_matching(
+    conn: &mut SqliteConnection,
+    keys: &Keys,
+    ledger: &mut Ledger,
+) -> Result<(), sqlx::Error> {
+    for (key, filter) in &keys.matching {
+        if ledger.requests.contains_key(key) || ledger.outcomes.contains_key(key) {
+            continue;
+        }
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "SELECT id, client_order_id FROM orders \
+             WHERE status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')",
+        );
+        let side = filter.side.map(Side::as_str);
+        let conditions = [
+            (" AND symbol = ", filter.symbol.as_ref().map(Symbol::as_str)),
+            (" AND side = ", side),
+            (" AND broker = ", filter.broker.as_ref().map(BrokerName::as_str)),
+            (" AND strategy_id = ", filter.strategy_id.as_deref()),
+        ];
+        for (condition, value) in conditions {
+            if let Some(value) = value {
+                query.push(condition).push_bind(value);
+            }
+        }
+        query.push(" ORDER BY admission");
+        let mut orders = Vec::new();
+        for row in query.build().fetch_all(&mut *conn).await? {
+            if let Some(id) = rows::order_id(&row, "id")? {
+                orders.push((id, rows::parse(&row, "client_order_id")?));
+            }
+        }
+        ledger.matching.insert(key.clone(), orders);
+    }
+    Ok(())
 }
 
 /// Orders that are as this process committed them last; returns the ids of the others.
@@ -127,11 +177,20 @@ async fn load_recent(
     Ok(unread)
 }
 
-/// Only orders that rest are told of fills whose ids must be compared.
-async fn load_trades(conn: &mut SqliteConnection, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
-    let resting: Vec<OrderId> = ledger.resting.values().flatten().copied().collect();
+/// Only of orders that are told of fills must the ids be compared.
+async fn load_trades(
+    conn: &mut SqliteConnection,
+    keys: &Keys,
+    ledger: &mut Ledger,
+) -> Result<(), sqlx::Error> {
+    let told = keys.with_trades.iter().filter_map(|order| match order {
+        OrderRef::Client(id) => ledger.by_client_id.get(id).copied(),
+        OrderRef::Order(id) => Some(*id),
+    });
+    let ids: BTreeSet<OrderId> = ledger.resting.values().flatten().copied().chain(told).collect();
+    let ids: Vec<OrderId> = ids.into_iter().collect();
     let sql = "SELECT order_id, trade_id FROM trades WHERE order_id IN (SELECT value FROM json_each(?))";
-    for row in select(conn, sql, &resting).await? {
+    for row in select(conn, sql, &ids).await? {
         if let Some(id) = rows::order_id(&row, "order_id")? {
             ledger.trades.insert((id, row.try_get("trade_id")?));
         }
@@ -156,6 +215,9 @@ async fn load_requests(
     for row in select(conn, requests, &wanted).await? {
         let record = rows::request(&row)?;
         named.extend(record.order_id);
+        if record.kind == RequestKind::CancelAll && record.open {
+            named.extend(load_targets(conn, &record, ledger).await?);
+        }
         ledger.requests.entry(record.key.clone()).or_default().push(record);
     }
     let outcomes = "SELECT o.* FROM json_each(?) k JOIN outcomes o ON o.lane = k.value ->> 0 \
@@ -172,6 +234,25 @@ async fn load_requests(
         ledger.orders.insert(record.order.spec.id, record);
     }
     Ok(())
+}
+
+/// What an unfinished `cancel_all` means; returns the orders that its next step works on.
+async fn load_targets(
+    conn: &mut SqliteConnection,
+    request: &RequestRecord,
+    ledger: &mut Ledger,
+) -> Result<Vec<OrderId>, sqlx::Error> {
+    let sql = "SELECT * FROM cancel_targets WHERE lane = ? AND entry_ms = ? AND entry_seq = ? AND hash = ? ORDER BY place";
+    let (lane, ms, seq) = request_columns(&request.key);
+    let query = sqlx::query(sql).bind(lane.to_owned()).bind(ms).bind(seq).bind(request.hash.0.to_vec());
+    let mut targets = Vec::new();
+    for row in query.fetch_all(conn).await? {
+        targets.push(rows::target(&row)?);
+    }
+    let due = targets.iter().filter(|target| !target.settled).take(SWEEP_PAGE);
+    let due = due.map(|target| target.order_id).collect();
+    ledger.targets.insert((request.key.clone(), request.hash), targets);
+    Ok(due)
 }
 
 /// Everything that is kept by broker and symbol, for what the inputs name and for the orders they turned out to mean.

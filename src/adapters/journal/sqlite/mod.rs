@@ -1,6 +1,7 @@
 //! The journal in one SQLite file: the embedded default, for any number of workers on one machine.
 
 mod append;
+mod follow;
 mod load;
 mod read;
 mod recent;
@@ -206,5 +207,10 @@ impl Journal for SqliteJournal {
 
     async fn probe(&self) -> Result<(), JournalError> {
         self.ask(|reply| Job::Probe { reply }).await
+    }
+
+    async fn lease(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, JournalError> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        self.ask(|reply| Job::Lease { name, owner, lasts, reply }).await
     }
 }

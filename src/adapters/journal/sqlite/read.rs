@@ -10,10 +10,12 @@ use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use crate::domain::ledger::OrderRecord;
 use crate::domain::order::Order;
 use crate::domain::position::Position;
-use crate::domain::request::OrderRef;
+use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
-use crate::ports::journal::{CommitHistory, History, JournalError, JournalReader, OrderFilter, TradeRow};
+use crate::ports::journal::{
+    Abandoned, CommitHistory, History, JournalError, JournalReader, OrderFilter, TradeRow,
+};
 
 use super::SqliteJournal;
 use super::load::{json_list, orders_where};
@@ -48,6 +50,9 @@ impl JournalReader for SqliteJournal {
         }
         if filter.open {
             query.push(" AND status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')");
+        }
+        if filter.parked {
+            query.push(" AND parked = 1");
         }
         if let Some(strategy) = &filter.strategy_id {
             query.push(" AND strategy_id = ").push_bind(strategy);
@@ -124,6 +129,45 @@ impl JournalReader for SqliteJournal {
         let found = query.fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
         let ids = found.iter().filter_map(|row| rows::order_id(row, "order_id").transpose());
         ids.collect::<Result<_, _>>().map_err(|e| self.failed(&e))
+    }
+
+    async fn unpublished_outcomes(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Outcome, Option<Order>)>, JournalError> {
+        self.read_unpublished_outcomes(before, limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn abandoned(&self, now: Timestamp, limit: u32) -> Result<Vec<Abandoned>, JournalError> {
+        self.read_abandoned(now, limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn unfinished_sweeps(&self, before: Timestamp, limit: u32) -> Result<Vec<Abandoned>, JournalError> {
+        self.read_unfinished_sweeps(before, limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn parked(&self) -> Result<u64, JournalError> {
+        self.count("SELECT count(*) FROM orders WHERE parked = 1").await
+    }
+
+    async fn changed_since(
+        &self,
+        since: Timestamp,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, Order)>, JournalError> {
+        self.read_changed_since(since, after, limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn feed_cursor(&self, broker: &BrokerName) -> Result<u64, JournalError> {
+        let sql = "SELECT coalesce((SELECT cursor FROM broker_feeds WHERE broker = ?), 0)";
+        let query = sqlx::query_scalar::<_, i64>(sql).bind(broker.as_str().to_owned());
+        query.fetch_one(&self.readers).await.map(i64::cast_unsigned).map_err(|e| self.failed(&e))
+    }
+
+    async fn differences(&self) -> Result<u64, JournalError> {
+        self.count("SELECT count(*) FROM broker_differences").await
     }
 
     async fn commits(&self, order: OrderId) -> Result<CommitHistory, JournalError> {

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::amount::{Amount, Quantity};
 use crate::domain::ids::{ClientOrderId, EntryId, OrderId, RequestKey};
-use crate::domain::ledger::{Lease, OrderRecord, RequestRecord};
+use crate::domain::ledger::{Lease, OrderRecord, RequestRecord, Target};
 use crate::domain::order::{ContentHash, Order, OrderSpec, OrderState};
 use crate::domain::position::Position;
 use crate::domain::refusal::{Code, Refusal};
@@ -43,7 +43,7 @@ pub(super) fn timestamp(row: &SqliteRow, column: &'static str) -> Result<Timesta
     row.try_get(column).map(Timestamp::from_micros)
 }
 
-fn hash(row: &SqliteRow, column: &'static str) -> Result<ContentHash, sqlx::Error> {
+pub(super) fn hash(row: &SqliteRow, column: &'static str) -> Result<ContentHash, sqlx::Error> {
     let bytes: &[u8] = row.try_get(column)?;
     bytes.try_into().map(ContentHash).map_err(|error| unreadable(column, error))
 }
@@ -72,6 +72,7 @@ pub(super) fn order(row: &SqliteRow) -> Result<OrderRecord, sqlx::Error> {
         request: request_key(row)?,
         request_hash: hash(row, "request_hash")?,
         content_hash: hash(row, "content_hash")?,
+        answered: row.try_get("answered")?,
         lease: Lease {
             owner: Arc::from(owner),
             epoch: unsigned(row, "lease_epoch")?,
@@ -93,6 +94,16 @@ pub(super) fn request(row: &SqliteRow) -> Result<RequestRecord, sqlx::Error> {
             .transpose()
             .map_err(|e| unreadable("attempt_version", e))?,
         received_at: timestamp(row, "received_us")?,
+        open: row.try_get("open")?,
+    })
+}
+
+pub(super) fn target(row: &SqliteRow) -> Result<Target, sqlx::Error> {
+    Ok(Target {
+        order_id: order_id(row, "order_id")?.ok_or_else(|| unreadable("order_id", "missing"))?,
+        client_order_id: parse(row, "client_order_id")?,
+        settled: row.try_get("settled")?,
+        refusal: row.try_get("refusal")?,
     })
 }
 
@@ -101,7 +112,12 @@ pub(super) fn outcome(row: &SqliteRow) -> Result<Outcome, sqlx::Error> {
     let status =
         status.map(|text| Status::from_text(text).ok_or_else(|| unreadable("status", text))).transpose()?;
     let code: Option<&str> = row.try_get("code")?;
+    let details: Option<&str> = row.try_get("details")?;
     let result = match code {
+        None if details.is_some() => {
+            let swept = serde_json::from_str(details.unwrap_or_default());
+            OutcomeResult::Swept(swept.map_err(|error| unreadable("details", error))?)
+        }
         None => OutcomeResult::Completed(status.ok_or_else(|| unreadable("status", "missing"))?),
         Some(text) => {
             let code = Code::from_text(text).ok_or_else(|| unreadable("code", text))?;

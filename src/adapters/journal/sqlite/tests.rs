@@ -11,11 +11,12 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::decide::{Admit, Decision, Effect, Execute};
+use crate::domain::decide::{Admit, Decision, Effect, Execute, View};
 use crate::domain::ids::{EntryId, OrderId, RequestKey};
 use crate::domain::market::Market;
 use crate::domain::order::{ContentHash, OrderSpec};
 use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
+use crate::domain::profile::Profile;
 use crate::domain::refusal::Code;
 use crate::domain::request::{OrderRef, OutcomeResult, Received, Request};
 use crate::domain::risk::Limit;
@@ -99,6 +100,8 @@ fn rules() -> Rules {
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: 10_000_000,
+        profile: Profile::Embedded,
+        retry_us: 30_000_000,
     }
 }
 
@@ -151,9 +154,8 @@ fn admit(n: u64, request: Request, deliveries: u32) -> Input {
             deliveries,
             traceparent: None,
         }),
-        market: market(),
         no_older_entries: true,
-        worker: "w".into(),
+        view: View { market: market(), clocks: Arc::default(), worker: "w".into() },
     }))
 }
 
@@ -162,7 +164,7 @@ fn submit(n: u64) -> Input {
 }
 
 fn execute(decision: &Decision) -> Input {
-    let Effect::Execute { order, epoch } = &decision.effect else { panic!("{decision:?}") };
+    let Effect::Submit { order, epoch } = &decision.effect else { panic!("{decision:?}") };
     Input::Execute(Execute {
         order_id: order.spec.id,
         broker: order.broker.clone(),
@@ -261,7 +263,7 @@ async fn while_another_holds_the_file_nothing_is_decided_and_later_it_is() {
     sqlx::query("COMMIT").execute(&mut stranger).await.unwrap();
     journal.probe().await.unwrap();
     let admitted = decide(&journal, vec![submit(0)]).await;
-    assert!(matches!(admitted[0].effect, Effect::Execute { .. }));
+    assert!(matches!(admitted[0].effect, Effect::Submit { .. }));
 }
 
 #[tokio::test]
@@ -293,7 +295,7 @@ async fn two_workers_never_admit_beyond_a_limit_nor_decide_on_an_order_that_move
         admitted.extend(decide(journal, batch).await);
     }
     let passed: Vec<&Decision> =
-        admitted.iter().filter(|d| matches!(d.effect, Effect::Execute { .. })).collect();
+        admitted.iter().filter(|d| matches!(d.effect, Effect::Submit { .. })).collect();
     assert_eq!(passed.len(), 10);
     let refused = admitted.iter().filter(|decision| match &decision.effect {
         Effect::Finish { outcome, .. } => outcome.code() == Some(Code::PositionLimit),
@@ -352,7 +354,10 @@ async fn a_request_that_was_answered_keeps_its_answer() {
     let lab = Lab::new();
     let journal = lab.open(500).await;
     let unpriced = |input: Input| match input {
-        Input::Admit(admit) => Input::Admit(Box::new(Admit { market: Market::Unknown, ..*admit })),
+        Input::Admit(admit) => {
+            let view = View { market: Market::Unknown, ..admit.view.clone() };
+            Input::Admit(Box::new(Admit { view, ..*admit }))
+        }
         other => other,
     };
     let refused = decide(&journal, vec![unpriced(submit(0))]).await;

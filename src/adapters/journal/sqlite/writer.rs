@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
@@ -34,6 +34,7 @@ pub(super) enum Job {
     MarkPublished { published: Published, reply: oneshot::Sender<Result<(), JournalError>> },
     InitLimits { rows: Vec<LimitRow>, reply: oneshot::Sender<Result<bool, JournalError>> },
     Probe { reply: oneshot::Sender<Result<(), JournalError>> },
+    Lease { name: String, owner: String, lasts: Duration, reply: oneshot::Sender<Result<bool, JournalError>> },
 }
 
 pub(super) struct Writer {
@@ -92,6 +93,9 @@ impl Writer {
                 // A caller that went away needs no answer.
                 Job::InitLimits { rows, reply } => drop(reply.send(self.init_limits(&rows).await)),
                 Job::Probe { reply } => drop(reply.send(self.probe().await)),
+                Job::Lease { name, owner, lasts, reply } => {
+                    drop(reply.send(self.lease(&name, &owner, lasts).await));
+                }
             }
         }
         if inputs.is_empty() {
@@ -150,17 +154,19 @@ impl Writer {
         self.begin().await.map_err(Failure::Database)?;
         let done = self.decide_and_append(inputs).await;
         match done {
-            Ok((decided, ledger)) => match sqlx::query("COMMIT").execute(&mut self.conn).await {
-                Ok(_) => {
-                    self.marks = Published::default();
-                    self.recent.take(ledger);
-                    Ok(decided)
-                }
-                Err(error) => {
+            Ok((decided, ledger)) => {
+                if let Err(error) = self.commit().await {
                     self.rollback().await;
-                    Err(Failure::Database(error))
+                    // Nobody told us whether it was committed: the events that it would have added tell.
+                    if !self.is_committed(&ledger).await {
+                        return Err(Failure::Database(error));
+                    }
+                    tracing::warn!(%error, "the commit was done, though its answer was lost");
                 }
-            },
+                self.marks = Published::default();
+                self.recent.take(ledger);
+                Ok(decided)
+            }
             Err(failure) => {
                 self.rollback().await;
                 Err(failure)
@@ -191,6 +197,22 @@ impl Writer {
 
     async fn begin(&mut self) -> Result<(), sqlx::Error> {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map(drop)
+    }
+
+    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("COMMIT").execute(&mut self.conn).await.map(drop)
+    }
+
+    async fn is_committed(&mut self, ledger: &Ledger) -> bool {
+        let Some(commit) = ledger.changes.commits.first() else { return false };
+        let Ok(events) = commit.events_json() else { return false };
+        let sql =
+            "SELECT count(*) FROM order_commits WHERE order_id = ? AND first_version = ? AND events = ?";
+        let query = sqlx::query_scalar(sql)
+            .bind(commit.order_id.to_string())
+            .bind(signed(commit.first_version()))
+            .bind(&*events);
+        matches!(query.fetch_one(&mut self.conn).await, Ok(1_i64))
     }
 
     async fn rollback(&mut self) {
@@ -236,6 +258,18 @@ impl Writer {
         .await
     }
 
+    async fn lease(&mut self, name: &str, owner: &str, lasts: Duration) -> Result<bool, JournalError> {
+        let lasts = i64::try_from(lasts.as_micros()).unwrap_or(i64::MAX);
+        self.write(async |conn, _, now| {
+            let sql = "INSERT INTO leases (name, owner, epoch, until_us) VALUES (?1, ?2, 1, ?3) ON CONFLICT (name) DO UPDATE \
+                       SET epoch = epoch + (owner <> ?2), owner = ?2, until_us = ?3 WHERE owner = ?2 OR until_us < ?4";
+            let until = now.plus_micros(lasts).micros();
+            let query = sqlx::query(sql).bind(name).bind(owner).bind(until).bind(now.micros());
+            Ok(query.execute(conn).await?.rows_affected() > 0)
+        })
+        .await
+    }
+
     async fn write<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut SqliteConnection, &Statements, Timestamp) -> Result<T, sqlx::Error>,
@@ -269,7 +303,7 @@ impl Writer {
 fn weight(job: &Job) -> usize {
     match job {
         Job::Transact { inputs, .. } => inputs.len(),
-        Job::MarkPublished { .. } | Job::InitLimits { .. } | Job::Probe { .. } => 1,
+        Job::MarkPublished { .. } | Job::InitLimits { .. } | Job::Probe { .. } | Job::Lease { .. } => 1,
     }
 }
 

@@ -34,6 +34,7 @@ fn update(n: u128, commits: &[(u64, u64)]) -> OrderUpdate {
             })
             .collect(),
         state: format!("s{last}").into(),
+        version: last,
         terminal: false,
         oldest_unpublished: commits.first().is_some_and(|(first, _)| *first == 1),
     }
@@ -41,7 +42,7 @@ fn update(n: u128, commits: &[(u64, u64)]) -> OrderUpdate {
 
 fn finish(entry: EntryId) -> Finish {
     let fields = vec![("entry_id", entry.to_string().into_bytes()), ("status", b"Filled".to_vec())];
-    Finish { entry, completed: true, fields, order: None, after: None }
+    Finish { entry, completed: true, fields, order: None, after: None, unpublished_at_ms: None }
 }
 
 async fn orders(publisher: &RedisPublisher, orders: Vec<OrderUpdate>) -> Vec<OrderAnswer> {

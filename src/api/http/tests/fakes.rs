@@ -13,11 +13,11 @@ use crate::domain::order::{Order, OrderSpec};
 use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
 use crate::domain::position::Position;
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::request::OrderRef;
+use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::journal::{CommitHistory, History, JournalError, JournalReader, OrderFilter};
+use crate::ports::journal::{Abandoned, CommitHistory, History, JournalError, JournalReader, OrderFilter};
 use crate::runtime::health::Health;
 use crate::runtime::metrics::{Metrics, Stage};
 
@@ -88,7 +88,7 @@ impl FakeJournal {
         let sent = |then: Vec<EventKind>| {
             let before = [
                 EventKind::Validated,
-                EventKind::PendingSubmit(Attempt { attempt: 1 }),
+                EventKind::PendingSubmit(Attempt { attempt: 1, deadline: None }),
                 EventKind::Submitted(Submission { attempt: 1, broker_order_id: None }),
             ];
             before.into_iter().chain(then).collect::<Vec<_>>()
@@ -159,7 +159,7 @@ impl FakeJournal {
                 Side::Sell,
                 "1000",
                 limit("1.27105"),
-                vec![EventKind::Validated, EventKind::PendingSubmit(Attempt { attempt: 1 })],
+                vec![EventKind::Validated, EventKind::PendingSubmit(Attempt { attempt: 1, deadline: None })],
             ),
             (
                 "thirds",
@@ -296,6 +296,38 @@ impl JournalReader for FakeJournal {
 
     async fn unpublished(&self, _: Timestamp, _: u32) -> Result<Vec<OrderId>, JournalError> {
         Ok(Vec::new())
+    }
+
+    async fn unpublished_outcomes(
+        &self,
+        _: Timestamp,
+        _: u32,
+    ) -> Result<Vec<(Outcome, Option<Order>)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn abandoned(&self, _: Timestamp, _: u32) -> Result<Vec<Abandoned>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn unfinished_sweeps(&self, _: Timestamp, _: u32) -> Result<Vec<Abandoned>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn parked(&self) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    async fn changed_since(&self, _: Timestamp, _: u64, _: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn feed_cursor(&self, _: &BrokerName) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    async fn differences(&self) -> Result<u64, JournalError> {
+        Ok(0)
     }
 
     async fn commits(&self, order_id: OrderId) -> Result<CommitHistory, JournalError> {

@@ -85,12 +85,12 @@ fn a_redelivered_submit_resumes_and_never_executes_twice() {
     let market = fixed("100");
     let (received, first) =
         desk.admit(spec("a", Side::Buy, "1", OrderType::Market, TimeInForce::Gtc), &market);
-    let Effect::Execute { order, epoch } = first.effect else { panic!() };
+    let Effect::Submit { order, epoch } = first.effect else { panic!() };
     let waits = desk.admit_again(&received, &market, "w2");
     assert!(matches!(waits.effect, Effect::Wait(Wait::Undecided(_))), "its lease is not over");
     desk.ledger.now = NOW.plus_micros(10_000_001);
     let taken = desk.admit_again(&received, &market, "w2");
-    let Effect::Execute { epoch: second, .. } = taken.effect else { panic!("{taken:?}") };
+    let Effect::Submit { epoch: second, .. } = taken.effect else { panic!("{taken:?}") };
     assert_eq!((epoch, second), (1, 2));
     let late = desk.execute(&order, epoch, &market);
     assert!(late.commits.is_empty(), "the old owner is fenced: {late:?}");
@@ -109,7 +109,7 @@ fn the_same_id_is_the_same_order_or_refused() {
     let (_, first) = desk.admit(one(), &market);
     let (_, repeat) = desk.admit(one(), &market);
     assert!(matches!(repeat.effect, Effect::Wait(Wait::Undecided(_))), "its order is under way");
-    let Effect::Execute { order, epoch } = first.effect else { panic!() };
+    let Effect::Submit { order, epoch } = first.effect else { panic!() };
     desk.execute(&order, epoch, &market);
     let (_, repeat) = desk.admit(OrderSpec { id: OrderId(Uuid::from_u128(9)), ..one() }, &market);
     assert_eq!(ended(&repeat), Ok(Status::Filled));
@@ -129,7 +129,7 @@ fn cancels() {
     assert!(!desk.order("a").state.pending_cancel);
     assert_eq!(ended(&desk.cancel("a")), Err(Code::OrderTerminal));
     let (_, under_way) = desk.admit(spec("b", Side::Buy, "5", limit("98"), TimeInForce::Gtc), &market);
-    assert!(matches!(under_way.effect, Effect::Execute { .. }));
+    assert!(matches!(under_way.effect, Effect::Submit { .. }));
     assert!(matches!(desk.cancel("b").effect, Effect::Wait(Wait::Undecided(_))), "it waits for its submit");
 }
 
@@ -139,14 +139,13 @@ fn a_redelivered_cancel_finds_what_it_did() {
     desk.submit(spec("a", Side::Buy, "5", limit("98"), TimeInForce::Gtc), &quoted("99", "101", None));
     let received = desk.received(Request::Cancel(OrderRef::Client("a".parse().unwrap())), 1);
     let asked = desk.admit_again(&received, &Market::Unknown, "w1");
-    let Effect::ExecuteCancel { order } = asked.effect else { panic!("{asked:?}") };
+    let Effect::Cancel { order, .. } = asked.effect else { panic!("{asked:?}") };
+    let waits = desk.admit_again(&received, &Market::Unknown, "w2");
+    assert!(matches!(waits.effect, Effect::Wait(Wait::Undecided(_))), "its lease is not over");
+    desk.ledger.now = NOW.plus_micros(10_000_001);
     let again = desk.admit_again(&received, &Market::Unknown, "w2");
-    assert!(matches!(again.effect, Effect::ExecuteCancel { .. }), "journaled, not done: done again");
-    let due = Input::ExecuteCancel(ExecuteCancel {
-        order_id: order.spec.id,
-        key: received.key.clone(),
-        hash: received.hash,
-    });
+    assert!(matches!(again.effect, Effect::Cancel { .. }), "journaled, not done: done again");
+    let due = command(&order, &received, None);
     assert_eq!(ended(&desk.rules.decide(&mut desk.ledger, &due).unwrap()), Ok(Status::Cancelled));
     assert_eq!(ended(&desk.admit_again(&received, &Market::Unknown, "w3")), Ok(Status::Cancelled));
     desk.ledger.outcomes.clear();
@@ -162,7 +161,7 @@ fn controls() {
         let label = format!("{spec:?}");
         let (_, decision) = desk.admit(spec, &market);
         let code = match &decision.effect {
-            Effect::Execute { .. } => None,
+            Effect::Submit { .. } => None,
             _ => Some(ended(&decision).unwrap_err()),
         };
         assert_eq!(code, expected, "{label}");
@@ -285,8 +284,8 @@ fn a_trimmed_entry_ends_as_its_first_owner_journaled_it() {
     });
     desk.ledger.now = NOW.plus_micros(10_000_001);
     let taken = desk.admit_again(&trimmed, &Market::Unknown, "w2");
-    let Effect::Execute { order, epoch } = taken.effect else { panic!("{taken:?}") };
-    assert!(matches!(first.effect, Effect::Execute { epoch: 1, .. }));
+    let Effect::Submit { order, epoch } = taken.effect else { panic!("{taken:?}") };
+    assert!(matches!(first.effect, Effect::Submit { epoch: 1, .. }));
     desk.execute(&order, epoch, &market);
     assert_eq!(ended(&desk.admit_again(&trimmed, &Market::Unknown, "w3")), Ok(Status::Filled));
     let unknown = desk.received(Request::Trimmed, 2);
@@ -301,10 +300,10 @@ fn a_request_that_brought_its_worker_down_too_often_is_given_up_unless_it_is_jou
     let fresh = desk.received(Request::Submit(Box::new(order("a"))), 6);
     assert_eq!(ended(&desk.admit_again(&fresh, &market, "w1")), Err(Code::MaxDeliveries));
     let often = desk.received(Request::Submit(Box::new(order("b"))), 5);
-    assert!(matches!(desk.admit_again(&often, &market, "w1").effect, Effect::Execute { .. }));
+    assert!(matches!(desk.admit_again(&often, &market, "w1").effect, Effect::Submit { .. }));
     let again = Arc::new(Received { deliveries: 9, ..(*often).clone() });
     desk.ledger.now = NOW.plus_micros(10_000_001);
-    assert!(matches!(desk.admit_again(&again, &market, "w2").effect, Effect::Execute { epoch: 2, .. }));
+    assert!(matches!(desk.admit_again(&again, &market, "w2").effect, Effect::Submit { epoch: 2, .. }));
     let cancel = desk.received(Request::Cancel(OrderRef::Client("b".parse().unwrap())), 6);
     assert_eq!(ended(&desk.admit_again(&cancel, &Market::Unknown, "w1")), Err(Code::MaxDeliveries));
 }
@@ -378,7 +377,7 @@ fn an_outcome_told_late_tells_the_order_as_it_stands_then() {
     let market = quoted("99", "101", None);
     let resting = spec("a", Side::Buy, "5", limit("98"), TimeInForce::Gtc);
     let (received, first) = desk.admit(resting, &market);
-    let Effect::Execute { order, epoch } = first.effect else { panic!() };
+    let Effect::Submit { order, epoch } = first.effect else { panic!() };
     assert_eq!(ended(&desk.execute(&order, epoch, &market)), Ok(Status::Acknowledged));
     desk.rests("a");
     let tick = QuoteTick {

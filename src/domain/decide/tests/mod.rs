@@ -44,6 +44,8 @@ fn rules() -> Rules {
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: 10_000_000,
+        profile: Profile::Embedded,
+        retry_us: 30_000_000,
     }
 }
 
@@ -147,9 +149,8 @@ impl Desk {
     fn admit_again(&mut self, received: &Arc<Received>, market: &Market, worker: &str) -> Decision {
         let input = Input::Admit(Box::new(Admit {
             received: received.clone(),
-            market: market.clone(),
             no_older_entries: true,
-            worker: worker.into(),
+            view: View { market: market.clone(), clocks: Arc::default(), worker: worker.into() },
         }));
         self.rules.decide(&mut self.ledger, &input).unwrap()
     }
@@ -175,7 +176,7 @@ impl Desk {
     fn submit(&mut self, spec: OrderSpec, market: &Market) -> Decision {
         let (_, decision) = self.admit(spec, market);
         match &decision.effect {
-            Effect::Execute { order, epoch } => {
+            Effect::Submit { order, epoch } => {
                 let (order, epoch) = (order.clone(), *epoch);
                 self.execute(&order, epoch, market)
             }
@@ -187,10 +188,9 @@ impl Desk {
         let received = self.received(Request::Cancel(OrderRef::Client(id.parse().unwrap())), 1);
         let decision = self.admit_again(&received, &Market::Unknown, "w1");
         match &decision.effect {
-            Effect::ExecuteCancel { order } => {
-                let due =
-                    ExecuteCancel { order_id: order.spec.id, key: received.key.clone(), hash: received.hash };
-                self.rules.decide(&mut self.ledger, &Input::ExecuteCancel(due)).unwrap()
+            Effect::Cancel { order, .. } => {
+                let due = command(order, &received, None);
+                self.rules.decide(&mut self.ledger, &due).unwrap()
             }
             _ => decision,
         }
@@ -214,10 +214,23 @@ impl Desk {
     }
 }
 
+/// The embedded venue's input for a command that is due.
+fn command(order: &Order, received: &Received, replace: Option<Market>) -> Input {
+    Input::ExecuteCommand(ExecuteCommand {
+        order_id: order.spec.id,
+        broker: order.broker.clone(),
+        symbol: order.spec.symbol.clone(),
+        key: received.key.clone(),
+        hash: received.hash,
+        replace,
+    })
+}
+
 fn ended(decision: &Decision) -> Result<Status, Code> {
     match &decision.effect {
         Effect::Finish { outcome, .. } => match &outcome.result {
             OutcomeResult::Completed(status) => Ok(*status),
+            OutcomeResult::Swept(swept) => panic!("{swept:?}"),
             OutcomeResult::Failed { refusal, .. } => Err(refusal.code),
         },
         other => panic!("not ended: {other:?}"),

@@ -19,7 +19,7 @@ fn claims() -> impl Strategy<Value = Vec<Report>> {
         Just(Report::Acknowledged { broker_order_id: "b".into() }),
         Just(Report::Cancelled { reason: "r".into() }),
         Just(Report::Expired { reason: "r".into() }),
-        Just(Report::Rejected(crate::domain::refusal::Refusal::new(Code::BrokerRejected, "r"))),
+        Just(Report::Rejected(Refusal::new(Code::BrokerRejected, "r"))),
         Just(Report::CancelRefused { reason: "r".into() }),
     ];
     prop::collection::vec(prop_oneof![2 => fill, 1 => other], 0..25)
@@ -33,7 +33,7 @@ proptest! {
     fn claims_are_booked_once_and_the_fold_is_the_projection(claims in claims()) {
         let mut desk = Desk::new();
         let (_, decision) = desk.admit(spec("a", Side::Buy, "10", limit("100"), TimeInForce::Gtc), &fixed("101"));
-        let Effect::Execute { order, .. } = decision.effect else { panic!() };
+        let Effect::Submit { order, .. } = decision.effect else { panic!() };
         let id = order.spec.id;
         let mut booked: BTreeMap<String, rust_decimal::Decimal> = BTreeMap::new();
         for claim in &claims {

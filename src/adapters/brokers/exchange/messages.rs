@@ -1,0 +1,209 @@
+//! What goes over the wire, and what it says in our words.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::amount::{Amount, Price, Quantity};
+use crate::domain::event::{Commission, Terms};
+use crate::domain::ids::{ClientOrderId, Symbol};
+use crate::domain::order::Order;
+use crate::domain::order_type::{OrderType, Side, TimeInForce};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::report::{Report, ReportedFill};
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, Serialize)]
+pub(super) struct NewOrder<'a> {
+    pub(super) client_order_id: &'a ClientOrderId,
+    pub(super) symbol: &'a Symbol,
+    pub(super) side: Side,
+    pub(super) quantity: Quantity,
+    pub(super) order_type: &'a OrderType,
+    pub(super) time_in_force: TimeInForce,
+    pub(super) post_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timestamp_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) valid_for_us: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct NewTerms {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quantity: Option<Quantity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) price: Option<Price>,
+    pub(super) replace_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timestamp_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) valid_for_us: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ServerTime {
+    pub(super) server_time_us: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Failure {
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) server_time_us: i64,
+    /// Where the exchange says how the order stands.
+    pub(super) order: Option<OrderView>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OrderAnswer {
+    pub(super) order: OrderView,
+    pub(super) server_time_us: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OpenOrders {
+    pub(super) orders: Vec<OrderView>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OrderView {
+    pub(super) client_order_id: String,
+    pub(super) order_id: String,
+    pub(super) symbol: String,
+    pub(super) quantity: Quantity,
+    pub(super) price: Option<Price>,
+    pub(super) filled_quantity: Quantity,
+    pub(super) status: ViewStatus,
+    pub(super) reason: Option<String>,
+    pub(super) replace_id: Option<String>,
+    pub(super) trades: Vec<Trade>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum ViewStatus {
+    Open,
+    Filled,
+    Cancelled,
+    Rejected,
+    Expired,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Trade {
+    trade_id: String,
+    quantity: Quantity,
+    price: Price,
+    commission: Option<Paid>,
+    time_us: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Paid {
+    asset: String,
+    amount: Amount,
+}
+
+impl Trade {
+    fn report(&self) -> Report {
+        // The simulated exchange charges in the quote currency.
+        let commission = self.commission.as_ref().map(|paid| Commission {
+            asset: paid.asset.clone(),
+            amount: paid.amount,
+            quote_value: Some(paid.amount),
+        });
+        Report::Fill(ReportedFill {
+            trade_id: self.trade_id.clone(),
+            quantity: self.quantity,
+            price: self.price,
+            commission,
+            executed_at: Timestamp::from_micros(self.time_us),
+        })
+    }
+}
+
+impl OrderView {
+    /// What the exchange says of `order`, in the sequence in which it happened.
+    pub(super) fn reports(&self, order: &Order) -> Result<Vec<Report>, String> {
+        if self.client_order_id != order.spec.client_order_id.as_str() {
+            return Err(format!("it answers with another order, {}", self.client_order_id));
+        }
+        let reason = || self.reason.clone().unwrap_or_else(|| "the exchange gives no reason".to_owned());
+        if self.status == ViewStatus::Rejected {
+            return Ok(vec![Report::Rejected(Refusal::new(Code::BrokerRejected, reason()))]);
+        }
+        let mut reports = vec![Report::Acknowledged { broker_order_id: self.order_id.clone() }];
+        if let Some(number) = &self.replace_id {
+            let terms = Terms { quantity: Some(self.quantity), price: self.price, stop_price: None };
+            reports.push(Report::Replaced { number: replace_number(number)?, terms });
+        }
+        reports.extend(self.trades.iter().map(Trade::report));
+        match self.status {
+            ViewStatus::Cancelled => reports.push(Report::Cancelled { reason: reason() }),
+            ViewStatus::Expired => reports.push(Report::Expired { reason: reason() }),
+            ViewStatus::Open | ViewStatus::Filled | ViewStatus::Rejected => {}
+        }
+        Ok(reports)
+    }
+}
+
+fn replace_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("its replace_id {text} is not one that was sent"))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Transactions {
+    pub(super) transactions: Vec<Transaction>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Transaction {
+    pub(super) id: u64,
+    pub(super) client_order_id: String,
+    order_id: String,
+    r#type: TransactionType,
+    symbol: String,
+    side: Side,
+    trade: Option<Trade>,
+    reason: Option<String>,
+    quantity: Option<Quantity>,
+    price: Option<Price>,
+    replace_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum TransactionType {
+    Accepted,
+    Rejected,
+    Trade,
+    Cancelled,
+    Expired,
+    Replaced,
+}
+
+impl Transaction {
+    pub(super) fn report(&self) -> Result<Report, String> {
+        let reason = || self.reason.clone().unwrap_or_else(|| "the exchange gives no reason".to_owned());
+        let lacks = |what: &str| format!("transaction {} lacks its {what}", self.id);
+        Ok(match self.r#type {
+            TransactionType::Accepted => Report::Acknowledged { broker_order_id: self.order_id.clone() },
+            TransactionType::Rejected => Report::Rejected(Refusal::new(Code::BrokerRejected, reason())),
+            TransactionType::Trade => self.trade.as_ref().ok_or_else(|| lacks("trade"))?.report(),
+            TransactionType::Cancelled => Report::Cancelled { reason: reason() },
+            TransactionType::Expired => Report::Expired { reason: reason() },
+            TransactionType::Replaced => {
+                let number = replace_number(self.replace_id.as_deref().ok_or_else(|| lacks("replace_id"))?)?;
+                let terms = Terms { quantity: self.quantity, price: self.price, stop_price: None };
+                Report::Replaced { number, terms }
+            }
+        })
+    }
+
+    /// For a person, where the order is not one of ours.
+    pub(super) fn text(&self) -> String {
+        let trade = self.trade.as_ref();
+        let trade = trade
+            .map(|t| format!(" {} at {}, trade {}", t.quantity, t.price, t.trade_id))
+            .unwrap_or_default();
+        let (kind, side, symbol) = (self.r#type, self.side, &self.symbol);
+        format!("transaction {}: {kind:?} of {} ({side} {symbol}){trade}", self.id, self.client_order_id)
+    }
+}

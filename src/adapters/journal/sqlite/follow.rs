@@ -1,0 +1,108 @@
+//! What the loops that follow up ask of the journal: what nobody works on, what is not published.
+
+use std::sync::Arc;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::order::Order;
+use crate::domain::request::Outcome;
+use crate::domain::time::Timestamp;
+use crate::ports::journal::{Abandoned, JournalError};
+
+use super::SqliteJournal;
+use super::load::{json_list, orders_where};
+use super::rows::{self, signed};
+
+fn abandoned(row: &SqliteRow) -> Result<Abandoned, sqlx::Error> {
+    let broker: Option<&str> = row.try_get("broker")?;
+    let instrument = match broker {
+        Some(_) => Some((rows::parse(row, "broker")?, rows::parse(row, "symbol")?)),
+        None => None,
+    };
+    Ok(Abandoned {
+        key: rows::request_key(row)?,
+        hash: rows::hash(row, "hash")?,
+        instrument,
+        received_at: rows::timestamp(row, "received_us")?,
+    })
+}
+
+impl SqliteJournal {
+    pub(super) async fn count(&self, sql: &'static str) -> Result<u64, JournalError> {
+        let query = sqlx::query_scalar::<_, i64>(sql).fetch_one(&self.readers);
+        query.await.map(i64::cast_unsigned).map_err(|e| self.failed(&e))
+    }
+
+    pub(super) async fn read_unpublished_outcomes(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Outcome, Option<Order>)>, sqlx::Error> {
+        let sql = "SELECT o.* FROM outbox_outcomes b JOIN outcomes o ON o.seq = b.seq \
+                   WHERE o.at_us <= ? ORDER BY o.seq LIMIT ?";
+        let query = sqlx::query(sql).bind(before.micros()).bind(i64::from(limit));
+        let mut outcomes = Vec::new();
+        for row in query.fetch_all(&self.readers).await? {
+            outcomes.push(rows::outcome(&row)?);
+        }
+        let ids: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.order_id).collect();
+        let sql = orders_where!("id IN (SELECT value FROM json_each(?))");
+        let found = sqlx::query(sql).bind(json_list(&ids)?).fetch_all(&self.readers).await?;
+        let mut orders = std::collections::HashMap::with_capacity(found.len());
+        for row in &found {
+            let order = Arc::unwrap_or_clone(rows::order(row)?.order);
+            orders.insert(order.spec.id, order);
+        }
+        let with_order = |outcome: Outcome| {
+            let order = outcome.order_id.and_then(|id| orders.get(&id).cloned());
+            (outcome, order)
+        };
+        Ok(outcomes.into_iter().map(with_order).collect())
+    }
+
+    pub(super) async fn read_abandoned(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Abandoned>, sqlx::Error> {
+        let sql = "SELECT lane, entry_ms, entry_seq, request_hash AS hash, broker, symbol, created_us AS received_us \
+                   FROM orders WHERE open = 1 AND answered = 0 AND lease_until_us < ?1 \
+                   UNION ALL \
+                   SELECT r.lane, r.entry_ms, r.entry_seq, r.hash, o.broker, o.symbol, r.received_us \
+                   FROM requests r JOIN orders o ON o.id = r.order_id WHERE r.open = 1 AND o.lease_until_us < ?1 \
+                   ORDER BY received_us LIMIT ?2";
+        let query = sqlx::query(sql).bind(now.micros()).bind(i64::from(limit));
+        query.fetch_all(&self.readers).await?.iter().map(abandoned).collect()
+    }
+
+    pub(super) async fn read_unfinished_sweeps(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Abandoned>, sqlx::Error> {
+        let sql = "SELECT lane, entry_ms, entry_seq, hash, NULL AS broker, NULL AS symbol, received_us FROM requests \
+                   WHERE open = 1 AND kind = 'cancel_all' AND received_us < ? ORDER BY received_us LIMIT ?";
+        let query = sqlx::query(sql).bind(before.micros()).bind(i64::from(limit));
+        query.fetch_all(&self.readers).await?.iter().map(abandoned).collect()
+    }
+
+    pub(super) async fn read_changed_since(
+        &self,
+        since: Timestamp,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, Order)>, sqlx::Error> {
+        let sql = orders_where!(
+            "admission > ? AND (updated_us >= ? OR status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')) \
+             ORDER BY admission LIMIT ?"
+        );
+        let query = sqlx::query(sql).bind(signed(after)).bind(since.micros()).bind(i64::from(limit));
+        let mut orders = Vec::new();
+        for row in query.fetch_all(&self.readers).await? {
+            let record = rows::order(&row)?;
+            orders.push((record.admission, Arc::unwrap_or_clone(record.order)));
+        }
+        Ok(orders)
+    }
+}

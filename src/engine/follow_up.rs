@@ -1,0 +1,164 @@
+//! What follows up: commits and outcomes that are journaled and not published, requests that nobody works on any
+//! more, and what Redis lost. Everything goes through the same admission and the same script as the first time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::ids::{EntryId, OrderId};
+use crate::domain::request::{Received, Request};
+use crate::domain::time::Timestamp;
+use crate::ports::journal::{Abandoned, JournalError};
+use crate::ports::publisher::{OrderAnswer, OrderUpdate, Publication, Published};
+
+use super::publish::{Batch, update_from, update_of, update_with};
+use super::{Ended, Engine, EngineError, Waiting};
+
+/// Orders whose state is put back at a time.
+const REFRESH_PAGE: u32 = 500;
+
+impl Engine {
+    /// Publishes the commits that have waited since before `older_than_us` ago: whoever journaled them could not.
+    /// Says how many orders it offered.
+    pub async fn relay(&self, older_than_us: i64, limit: u32) -> Result<usize, EngineError> {
+        let before = self.clock.now().plus_micros(-older_than_us);
+        let due = self.reader.unpublished(before, limit).await?;
+        let lacking: BTreeMap<OrderId, u64> = due.iter().map(|order| (*order, 0)).collect();
+        self.offer(lacking).await?;
+        Ok(due.len())
+    }
+
+    /// Offers what Redis lacks of some orders after a version (0: what the journal has not marked).
+    async fn offer(&self, mut lacking: BTreeMap<OrderId, u64>) -> Result<(), EngineError> {
+        let mut published = Published::default();
+        // Once as the journal has marked it, and once more as Redis answers.
+        for _ in 0..2 {
+            let mut orders = Vec::with_capacity(lacking.len());
+            for (order, version) in &lacking {
+                let history = self.reader.commits(*order).await;
+                match history.and_then(|history| update_of(&history, *version)) {
+                    Ok(update) => orders.extend(update),
+                    Err(error @ JournalError::Corrupt { .. }) => {
+                        tracing::error!(order_id = %order, %error, "ALARM: an order's events cannot be read");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if orders.is_empty() {
+                break;
+            }
+            lacking = self.publish_orders(orders, &mut published).await?;
+        }
+        self.mark(published);
+        Ok(())
+    }
+
+    /// Returns the orders that Redis has an older version of than the update continues.
+    async fn publish_orders(
+        &self,
+        orders: Vec<OrderUpdate>,
+        published: &mut Published,
+    ) -> Result<BTreeMap<OrderId, u64>, EngineError> {
+        let publication = Publication { orders, ..Publication::default() };
+        let answers = self.publisher.publish(&publication).await?;
+        let mut behind = BTreeMap::new();
+        for (update, answer) in publication.orders.iter().zip(&answers.orders) {
+            match answer {
+                OrderAnswer::Published(version) => published.orders.push((update.order_id, *version)),
+                OrderAnswer::Behind(version) => drop(behind.insert(update.order_id, *version)),
+            }
+        }
+        Ok(behind)
+    }
+
+    /// Publishes the outcomes that have waited since before `older_than_us` ago, also of requests whose entry Redis
+    /// lost. Says how many it offered.
+    pub async fn relay_outcomes(&self, older_than_us: i64, limit: u32) -> Result<usize, EngineError> {
+        // Asked before the journal is: what is published later than this is known to the script.
+        let now_ms = self.publisher.now_ms().await?;
+        let before = self.clock.now().plus_micros(-older_than_us);
+        let due = self.reader.unpublished_outcomes(before, limit).await?;
+        let count = due.len();
+        let ended = due.into_iter().map(|(outcome, order)| {
+            let order = order.map(Arc::new);
+            let received = Arc::new(Received {
+                key: outcome.key.clone(),
+                hash: outcome.hash,
+                request: Request::Journaled(None),
+                made_at: outcome.timestamp,
+                deliveries: 2,
+                traceparent: None,
+            });
+            Ended { received, outcome, order, unpublished_at_ms: Some(now_ms) }
+        });
+        let batch = Batch::of(ended.collect());
+        self.publish(&batch).await?;
+        Ok(count)
+    }
+
+    /// Requests that the journal has, undecided, and that nobody has the right to decide about: to be taken up.
+    pub async fn abandoned(&self, grace_us: i64, limit: u32) -> Result<Vec<Waiting>, EngineError> {
+        let now = self.clock.now();
+        let mut found = self.reader.abandoned(now.plus_micros(-grace_us), limit).await?;
+        let since = now.plus_micros(-self.rules.lease_us - grace_us);
+        let sweeps = self.reader.unfinished_sweeps(since, limit).await?;
+        if !sweeps.is_empty() {
+            // As long as the entry is there, somebody has it or will.
+            let entries: Vec<EntryId> = sweeps.iter().map(|sweep| sweep.key.entry).collect();
+            let there: HashSet<EntryId> = self.control.present(&entries).await?.into_iter().collect();
+            found.extend(sweeps.into_iter().filter(|sweep| !there.contains(&sweep.key.entry)));
+        }
+        Ok(found.into_iter().map(|abandoned| Self::waiting_now(&Arc::new(received(abandoned)))).collect())
+    }
+
+    /// Puts back what Redis lost of the states of orders that are open or changed since then; those that changed
+    /// since `recently` are compared version by version. Says how many it looked at.
+    pub async fn refresh(&self, since: Timestamp, recently: Timestamp) -> Result<usize, EngineError> {
+        let (mut after, mut count) = (0, 0);
+        loop {
+            let page = self.reader.changed_since(since, after, REFRESH_PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(count) };
+            after = *last;
+            count += page.len();
+            let mut orders = Vec::with_capacity(page.len());
+            for (_, order) in &page {
+                // What happened of late may be lost with the version that says so.
+                let is_recent = order.state.updated_at >= recently;
+                orders.push(update_with(order, Vec::new(), !is_recent));
+            }
+            let mut published = Published::default();
+            let behind = self.publish_orders(orders, &mut published).await?;
+            let (unknown, older): (Vec<_>, Vec<_>) =
+                behind.into_iter().partition(|(_, version)| *version == 0);
+            self.offer(older.into_iter().collect()).await?;
+            let mut whole = Vec::with_capacity(unknown.len());
+            for (id, _) in unknown {
+                whole.extend(update_from(&self.reader.commits(id).await?, 0)?);
+            }
+            if !whole.is_empty() {
+                self.publish_orders(whole, &mut published).await?;
+            }
+        }
+    }
+
+    /// Whether this worker does a piece of work for all, until `lasts` from now.
+    pub async fn leads(&self, name: &str, lasts: Duration) -> Result<bool, EngineError> {
+        Ok(self.journal.lease(name, &self.worker, lasts).await?)
+    }
+
+    /// How many orders are parked, and how many differences with brokers were found.
+    pub async fn troubles(&self) -> Result<(u64, u64), EngineError> {
+        Ok((self.reader.parked().await?, self.reader.differences().await?))
+    }
+}
+
+fn received(abandoned: Abandoned) -> Received {
+    Received {
+        key: abandoned.key,
+        hash: abandoned.hash,
+        request: Request::Journaled(abandoned.instrument),
+        made_at: abandoned.received_at,
+        deliveries: 2,
+        traceparent: None,
+    }
+}

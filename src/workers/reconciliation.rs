@@ -1,0 +1,134 @@
+//! Looks for what nobody works on any more, for what Redis lost, and for what the broker has otherwise. One worker at
+//! a time does it for all; every decision on the way is fenced by itself.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::{Compared, EngineError};
+use crate::ports::inbox::Incarnation;
+
+use super::waiting::Sender;
+use super::{Context, observe};
+
+const EVERY: Duration = Duration::from_millis(500);
+/// An order whose lease ran out is left to whoever takes its entry over for so long.
+const GRACE_US: i64 = 500_000;
+/// Requests taken up at a time.
+const PAGE: u32 = 256;
+/// Between two comparisons of all open orders with the broker's.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// What changed of late is compared version by version after a restart of Redis: its log may lack a second of it.
+const RECENT_US: i64 = 60_000_000;
+/// A state is kept for a day unless configured otherwise; older ones are not put back.
+const STATES_US: i64 = 86_400_000_000;
+
+/// What this worker saw while it leads.
+#[derive(Default)]
+struct Seen {
+    redis: Option<Incarnation>,
+    compared_at: Option<Instant>,
+    broker_was_away: bool,
+}
+
+pub(super) async fn run(context: Context, waiting: Sender) {
+    let mut seen = Seen::default();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        match context.engine.leads("reconciliation", context.settings.lease()).await {
+            Ok(true) => {}
+            // Whoever leads now has seen what we have not.
+            Ok(false) => {
+                seen = Seen::default();
+                continue;
+            }
+            Err(error) => {
+                context.blame("reconciling", &error);
+                continue;
+            }
+        }
+        if let Err(error) = abandoned(&context, &waiting).await {
+            context.blame("looking for abandoned requests", &error);
+        }
+        if let Err(error) = redis(&context, &mut seen).await {
+            context.blame("looking for what Redis lost", &error);
+        }
+        if let Err(error) = broker(&context, &mut seen).await {
+            seen.broker_was_away = true;
+            context.blame("comparing open orders", &error);
+        }
+        match context.engine.troubles().await {
+            Ok((parked, differences)) => context.metrics.troubles(parked, differences),
+            Err(error) => context.blame("counting parked orders", &error),
+        }
+    }
+}
+
+/// Requests whose order nobody has the right to decide about go through the same admission as others.
+async fn abandoned(context: &Context, waiting: &Sender) -> Result<(), EngineError> {
+    if context.shutdown.is_cancelled() || waiting.taken() >= context.settings.max_in_flight {
+        return Ok(());
+    }
+    let found = context.engine.abandoned(GRACE_US, PAGE).await?;
+    if !found.is_empty() {
+        tracing::info!(requests = found.len(), "taking up requests that nobody works on");
+    }
+    for item in found {
+        waiting.send(item);
+    }
+    Ok(())
+}
+
+async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
+    let engine = &context.engine;
+    let now = engine.control.incarnation().await?;
+    let before = seen.redis.take();
+    let is_same = before.as_ref().is_some_and(|before| before.run == now.run);
+    if !is_same || !now.kept {
+        let today = engine.clock.now();
+        let recently = today.plus_micros(-RECENT_US);
+        let since = if now.kept { recently } else { today.plus_micros(-STATES_US) };
+        let orders = engine.refresh(since, recently).await?;
+        if before.is_some() {
+            tracing::error!(
+                orders,
+                kept = now.kept,
+                "ALARM: Redis was restarted or emptied; states were put back"
+            );
+        }
+    }
+    seen.redis = Some(Incarnation { kept: true, ..now });
+    Ok(())
+}
+
+async fn broker(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
+    let engine = &context.engine;
+    let Some(broker) = engine.remote() else { return Ok(()) };
+    if !broker.is_connected() {
+        broker.connect().await?;
+        seen.broker_was_away = true;
+    }
+    let is_due = seen.compared_at.is_none_or(|at| at.elapsed() >= COMPARE_EVERY) || seen.broker_was_away;
+    if !is_due {
+        return Ok(());
+    }
+    let Compared { batch, orders, differences } = engine.compare().await?;
+    context.persist("publishing what the broker told", || engine.publish(&batch)).await;
+    observe(&context.metrics, &batch, engine.clock.now());
+    let found = differences.len();
+    for difference in differences.iter().take(10) {
+        tracing::warn!(kind = difference.kind, details = difference.details, "a difference with the broker");
+    }
+    let new = engine.note_differences(differences).await?;
+    if new > 0 {
+        tracing::error!(
+            found,
+            new,
+            "ALARM: the broker's open orders are not ours; see the table broker_differences"
+        );
+    }
+    tracing::debug!(orders, changed = batch.commits().len(), "open orders compared with the broker's");
+    seen.compared_at = Some(Instant::now());
+    seen.broker_was_away = false;
+    Ok(())
+}
