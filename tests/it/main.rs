@@ -15,6 +15,7 @@ mod harness;
 
 mod cancel;
 mod cli;
+mod commands;
 mod configuration;
 mod crash;
 mod decimals;
@@ -29,6 +30,7 @@ mod logs;
 mod outages;
 mod positions;
 mod producers;
+mod profiles;
 mod risk;
 mod simulated_broker;
 mod submit;

@@ -102,12 +102,15 @@ impl Rules {
     }
 }
 
-/// The orders that the journal has, and those that this very transaction brings.
+/// The orders that the journal has, and those that this very transaction brings; but for those whose request was
+/// added after this one.
 fn meant(ledger: &Ledger, key: &RequestKey, filter: &CancelFilter) -> Vec<(OrderId, ClientOrderId)> {
     let mut orders = ledger.matching.get(key).cloned().unwrap_or_default();
     orders.retain(|(id, _)| ledger.order(id).is_none_or(|record| !record.order.state.status.is_terminal()));
     let new = ledger.changes.new_orders.iter().filter_map(|id| ledger.order(id)).filter(|record| {
-        !record.order.state.status.is_terminal() && filter.matches(&record.order.broker, &record.order.spec)
+        !record.order.state.status.is_terminal()
+            && (record.request.lane != key.lane || record.request.entry < key.entry)
+            && filter.matches(&record.order.broker, &record.order.spec)
     });
     orders.extend(new.map(|record| (record.order.spec.id, record.order.spec.client_order_id.clone())));
     orders

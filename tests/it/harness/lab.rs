@@ -288,6 +288,18 @@ impl Lab {
         text.map(|t| serde_json::from_str(&t).expect("the state is JSON"))
     }
 
+    /// Waits until the order's published state is as wanted.
+    pub(crate) async fn state_becomes_with(
+        &self,
+        client_order_id: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        eventually(&format!("a change of {client_order_id}"), async || {
+            self.state(client_order_id).await.filter(|state| wanted(state))
+        })
+        .await
+    }
+
     /// Waits until the order's published state has this bare status.
     pub(crate) async fn state_becomes(&self, client_order_id: &str, status: &str) -> Value {
         eventually(&format!("{client_order_id} to be {status}"), async || {

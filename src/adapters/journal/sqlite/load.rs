@@ -124,8 +124,13 @@ async fn load_matching(
         }
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
             "SELECT id, client_order_id FROM orders \
-             WHERE status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')",
+             WHERE status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired') \
+             AND (lane <> ",
         );
+        // What was added to its lane after it is not meant.
+        let (lane, ms, seq) = request_columns(key);
+        query.push_bind(lane.to_owned()).push(" OR (entry_ms, entry_seq) < (");
+        query.push_bind(ms).push(", ").push_bind(seq).push("))");
         let side = filter.side.map(Side::as_str);
         let conditions = [
             (" AND symbol = ", filter.symbol.as_ref().map(Symbol::as_str)),
@@ -208,7 +213,9 @@ async fn load_requests(
     keys: &Keys,
     ledger: &mut Ledger,
 ) -> Result<(), sqlx::Error> {
-    let wanted: Vec<(&str, i64, i64)> = keys.requests.iter().map(request_columns).collect();
+    // Once each: all the cancels of one cancel_all name it.
+    let wanted: BTreeSet<(&str, i64, i64)> = keys.requests.iter().map(request_columns).collect();
+    let wanted: Vec<_> = wanted.into_iter().collect();
     let requests = "SELECT r.* FROM json_each(?) k JOIN requests r ON r.lane = k.value ->> 0 \
                     AND r.entry_ms = k.value ->> 1 AND r.entry_seq = k.value ->> 2";
     let mut named: BTreeSet<OrderId> = BTreeSet::new();
