@@ -14,12 +14,14 @@
 //! | `config` | nothing of this crate; it is plain data |
 //! | `runtime` | nothing of this crate |
 //! | `app`, `cli` | everything |
+//! | `crash` | nothing of this crate; every module may import it |
 
 pub mod adapters;
 pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod domain;
 pub mod engine;
 pub mod exchange;

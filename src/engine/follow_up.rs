@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::crash::{self, Point};
 use crate::domain::ids::{EntryId, OrderId};
 use crate::domain::request::{Received, Request};
 use crate::domain::time::Timestamp;
@@ -60,7 +61,9 @@ impl Engine {
         published: &mut Published,
     ) -> Result<BTreeMap<OrderId, u64>, EngineError> {
         let publication = Publication { orders, ..Publication::default() };
+        crash::point(Point::RelayBefore);
         let answers = self.publisher.publish(&publication).await?;
+        crash::point(Point::RelayAfter);
         let mut behind = BTreeMap::new();
         for (update, answer) in publication.orders.iter().zip(&answers.orders) {
             match answer {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::crash::{self, Point};
 use crate::domain::decide::{Answered, CancelOne, Decision, Effect, Input, Looked, Wait};
 use crate::domain::event::Terms;
 use crate::domain::ids::BrokerName;
@@ -170,19 +171,25 @@ impl Engine {
                 let number = order.state.open_attempt.as_ref().map_or(0, |open| u64::from(open.number));
                 let answer = {
                     let _permit = calls.acquire().await;
+                    crash::point(Point::SubmitSendBefore);
                     submit(broker, &order, epoch).await
                 };
+                crash::point(Point::SubmitAnswered);
                 vec![self.answered(&received, &order, epoch, AttemptKind::Submit, number, answer)]
             }
             Effect::Cancel { order, epoch, number } => {
                 let _permit = calls.acquire().await;
+                crash::point(Point::CancelSendBefore);
                 let answer = broker.cancel(&order).await;
+                crash::point(Point::CancelAnswered);
                 vec![self.answered(&received, &order, epoch, AttemptKind::Cancel, number, answer)]
             }
             Effect::Replace { order, epoch, number, terms, after_us } => {
                 tokio::time::sleep(Duration::from_micros(u64::try_from(after_us).unwrap_or(0))).await;
                 let _permit = calls.acquire().await;
+                crash::point(Point::ReplaceSendBefore);
                 let answer = replace(broker, &order, number, &terms).await;
+                crash::point(Point::ReplaceAnswered);
                 vec![self.answered(&received, &order, epoch, AttemptKind::Replace, number, answer)]
             }
             Effect::Look { order, epoch, kind, number } => {
@@ -210,7 +217,9 @@ impl Engine {
         one: CancelOne,
     ) -> Input {
         let _permit = calls.acquire().await;
+        crash::point(Point::CancelSendBefore);
         let answer = broker.cancel(&one.order).await;
+        crash::point(Point::CancelAnswered);
         self.answered(received, &one.order, one.epoch, AttemptKind::Cancel, one.number, answer)
     }
 
@@ -230,6 +239,7 @@ impl Engine {
                 return Vec::new();
             }
         };
+        crash::point(Point::LookAnswered);
         // A new attempt may follow from what was not found: it is judged by the prices of now.
         let market = match &finding.reports {
             Some(_) => Market::Unknown,

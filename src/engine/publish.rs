@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::crash::{self, Point};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::{EntryId, OrderId};
 use crate::domain::ledger::Commit;
@@ -167,7 +168,9 @@ impl Engine {
         let mut waiting: Vec<usize> = (0..publication.finishes.len()).collect();
         let mut published = Published::default();
         for _ in 0..MAX_ROUNDS {
+            crash::point(Point::PublishBefore);
             let answers = self.publisher.publish(&publication).await?;
+            crash::point(Point::PublishAfter);
             let mut behind: BTreeMap<OrderId, u64> = BTreeMap::new();
             for (update, answer) in publication.orders.iter().zip(&answers.orders) {
                 match answer {
@@ -261,7 +264,10 @@ impl Engine {
         let (journal, forgettable) = (self.journal.clone(), self.forgettable.clone());
         tokio::spawn(async move {
             let entries: Vec<EntryId> = published.outcomes.iter().map(|key| key.entry).collect();
-            match journal.mark_published(published).await {
+            crash::point(Point::MarkBefore);
+            let marked = journal.mark_published(published).await;
+            crash::point(Point::MarkAfter);
+            match marked {
                 Ok(()) => forgettable.add(entries),
                 Err(error) => {
                     tracing::warn!(%error, "what was published could not be marked; it will be offered again")

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::crash::{self, Point};
 use crate::engine::{Compared, EngineError};
 use crate::ports::inbox::Incarnation;
 
@@ -72,6 +73,9 @@ async fn abandoned(context: &Context, waiting: &Sender) -> Result<(), EngineErro
     let found = context.engine.abandoned(GRACE_US, PAGE).await?;
     if !found.is_empty() {
         tracing::info!(requests = found.len(), "taking up requests that nobody works on");
+    }
+    if !found.is_empty() {
+        crash::point(Point::ReconcileClaimed);
     }
     for item in found {
         waiting.send(item);

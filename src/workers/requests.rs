@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::crash::{self, Point};
 use crate::domain::request::Received;
 use crate::engine::{self, Admitted, Due, Prices, Reply};
 use crate::ports::inbox::{Batch, Inbox};
@@ -60,6 +61,7 @@ async fn read(
                     tracing::info!(worker = %context.engine.worker, "ready");
                 }
                 if !batch.requests.is_empty() {
+                    crash::point(Point::InboxRead);
                     // More than may be in flight is never read at once: the batch size is bounded by it.
                     let count = u32::try_from(batch.requests.len()).unwrap_or(u32::MAX);
                     let Ok(permits) = in_flight.clone().acquire_many_owned(count).await else { return };

@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::crash::{self, Point};
 use crate::domain::ids::{EntryId, RequestKey};
 use crate::domain::order::ContentHash;
 
@@ -96,6 +97,7 @@ impl RedisInbox {
         }
         match self.takeover.begin(&self.handed).await {
             Ok(Some(Begun { id, deliveries, body })) => {
+                crash::point(Point::TakeoverClaimed);
                 self.handed.insert(id);
                 let request = match body {
                     Some(fields) => self.received(id, &fields, deliveries),

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::crash::{self, Point};
 use crate::domain::decide::{Decision, Input, Rules};
+use crate::domain::event::EventKind;
 use crate::domain::ids::IdSource;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
@@ -155,7 +157,7 @@ impl Writer {
         let done = self.decide_and_append(inputs).await;
         match done {
             Ok((decided, ledger)) => {
-                if let Err(error) = self.commit().await {
+                if let Err(error) = self.commit(crash_points(inputs, &decided)).await {
                     self.rollback().await;
                     // Nobody told us whether it was committed: the events that it would have added tell.
                     if !self.is_committed(&ledger).await {
@@ -199,8 +201,17 @@ impl Writer {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map(drop)
     }
 
-    async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::query("COMMIT").execute(&mut self.conn).await.map(drop)
+    async fn commit(&mut self, (before, after): (Point, Point)) -> Result<(), sqlx::Error> {
+        crash::point(before);
+        if crash::fails(before) {
+            return Err(sqlx::Error::Protocol("a test says that the database failed".to_owned()));
+        }
+        sqlx::query("COMMIT").execute(&mut self.conn).await?;
+        crash::point(after);
+        if crash::fails(after) {
+            return Err(sqlx::Error::Protocol("a test says that the reply was lost".to_owned()));
+        }
+        Ok(())
     }
 
     async fn is_committed(&mut self, ledger: &Ledger) -> bool {
@@ -297,6 +308,25 @@ impl Writer {
 
     fn unavailable(&self, error: &sqlx::Error) -> JournalError {
         super::unavailable(&self.name, error)
+    }
+}
+
+/// Where a test may make this batch's commit fail.
+fn crash_points(inputs: &[Input], decided: &Decided) -> (Point, Point) {
+    let any = |matches: fn(&Input) -> bool| inputs.iter().any(matches);
+    let parks = decided
+        .iter()
+        .flatten()
+        .flat_map(|decision| &decision.commits)
+        .any(|commit| commit.events.iter().any(|event| matches!(event.kind, EventKind::Parked(_))));
+    if parks {
+        (Point::RecordCommitBefore, Point::ParkCommitAfter)
+    } else if any(|input| matches!(input, Input::Admit(_))) {
+        (Point::AdmissionCommitBefore, Point::AdmissionCommitAfter)
+    } else if any(|input| matches!(input, Input::Quote(_) | Input::Facts(_))) {
+        (Point::FeedCommitBefore, Point::FeedCommitAfter)
+    } else {
+        (Point::RecordCommitBefore, Point::RecordCommitAfter)
     }
 }
 
