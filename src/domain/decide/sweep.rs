@@ -1,6 +1,8 @@
 //! `cancel_all`: the set that it means is journaled first, so that one that a crash interrupted goes on with the
 //! same orders; each of them is then cancelled like any other.
 
+use std::collections::HashSet;
+
 use crate::domain::ids::{ClientOrderId, OrderId, RequestKey};
 use crate::domain::ledger::{Ledger, Target};
 use crate::domain::order::{ApplyError, ContentHash};
@@ -112,6 +114,8 @@ fn meant(ledger: &Ledger, key: &RequestKey, filter: &CancelFilter) -> Vec<(Order
             && (record.request.lane != key.lane || record.request.entry < key.entry)
             && filter.matches(&record.order.broker, &record.order.spec)
     });
+    let known: HashSet<OrderId> = orders.iter().map(|(id, _)| *id).collect();
+    let new = new.filter(|record| !known.contains(&record.order.spec.id));
     orders.extend(new.map(|record| (record.order.spec.id, record.order.spec.client_order_id.clone())));
     orders
 }

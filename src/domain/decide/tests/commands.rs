@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::event::Terms;
 use crate::domain::report::NotSent;
-use crate::domain::request::{CancelFilter, Replace};
+use crate::domain::request::Replace;
 
 const SETTLE: i64 = 1_000_000;
 const DEADLINE: Profile = Profile::Deadline { valid_for_us: 2_000_000, settle_us: SETTLE };
@@ -13,7 +13,8 @@ const ONE_SHOT: Profile = Profile::OneShot { settle_us: SETTLE };
 fn resting(profile: Profile) -> Desk {
     let mut desk = Desk::new();
     desk.rules.profile = profile;
-    let (received, decision) = desk.admit(spec("a", Side::Buy, "5", limit("100"), TimeInForce::Gtc), &fixed("100"));
+    let (received, decision) =
+        desk.admit(spec("a", Side::Buy, "5", limit("100"), TimeInForce::Gtc), &fixed("100"));
     let Effect::Submit { order, epoch } = decision.effect else { panic!() };
     let taken = Answer::Accepted(vec![Report::Acknowledged { broker_order_id: "x-1".into() }]);
     let decision = answered(&mut desk, &received, &order, epoch, AttemptKind::Submit, 1, taken);
@@ -32,11 +33,17 @@ fn answered(
 ) -> Decision {
     let view = View { market: fixed("100"), clocks: Arc::default(), worker: "w1".into() };
     let (order_id, key, hash) = (order.spec.id, received.key.clone(), received.hash);
-    let input = super::super::Answered { order_id, epoch, kind, number, answer, key, hash, view };
+    let input = Answered { order_id, epoch, kind, number, answer, key, hash, view };
     desk.rules.decide(&mut desk.ledger, &Input::Answered(Box::new(input))).unwrap()
 }
 
-fn looked(desk: &mut Desk, received: &Received, due: &Asked, as_of: i64, reports: Option<Vec<Report>>) -> Decision {
+fn looked(
+    desk: &mut Desk,
+    received: &Received,
+    due: &Asked,
+    as_of: i64,
+    reports: Option<Vec<Report>>,
+) -> Decision {
     let view = View { market: fixed("100"), clocks: Arc::default(), worker: "w1".into() };
     let finding = Finding { as_of: NOW.plus_micros(as_of), reports };
     let (order_id, key, hash) = (due.order.spec.id, received.key.clone(), received.hash);
@@ -88,7 +95,8 @@ fn a_cancel_ends_as_the_brokers_answer_says() {
         let (received, due) = cancel(&mut desk);
         assert!(desk.order("a").state.pending_cancel);
         let label = format!("{answer:?}");
-        let decision = answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Cancel, due.number, answer);
+        let decision =
+            answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Cancel, due.number, answer);
         assert_eq!(ended(&decision), expected, "{label}");
         let state = &desk.order("a").state;
         assert_eq!((state.status, state.pending_cancel), (status, false), "{label}");
@@ -97,7 +105,12 @@ fn a_cancel_ends_as_the_brokers_answer_says() {
     let refused = || Answer::Rejected(Refusal::new(Code::BrokerRejected, "no"));
     check(Answer::Accepted(vec![cancelled()]), Ok(Status::Cancelled), Status::Cancelled, "0");
     // It met fills on the way.
-    check(Answer::Accepted(vec![fill("t1", "2"), cancelled()]), Ok(Status::Cancelled), Status::Cancelled, "2");
+    check(
+        Answer::Accepted(vec![fill("t1", "2"), cancelled()]),
+        Ok(Status::Cancelled),
+        Status::Cancelled,
+        "2",
+    );
     check(Answer::Accepted(vec![fill("t1", "5")]), Err(Code::OrderTerminal), Status::Filled, "5");
     check(refused(), Err(Code::BrokerRejected), Status::Acknowledged, "0");
 }
@@ -141,7 +154,8 @@ fn a_replace_reserves_the_larger_of_both_until_it_is_decided() {
         let terms = due.order.state.pending_replace.clone().unwrap().terms;
         let carried_out = Answer::Accepted(vec![Report::Replaced { number: due.number, terms }]);
         let (epoch, number) = (due.epoch, due.number);
-        let decision = answered(&mut desk, &received, &due.order, epoch, AttemptKind::Replace, number, carried_out);
+        let decision =
+            answered(&mut desk, &received, &due.order, epoch, AttemptKind::Replace, number, carried_out);
         assert_eq!(ended(&decision), Ok(Status::Acknowledged));
         assert_eq!(desk.position().reserved_buy.to_string(), after);
         assert_eq!(desk.order("a").spec.quantity.to_string(), quantity);
@@ -150,7 +164,8 @@ fn a_replace_reserves_the_larger_of_both_until_it_is_decided() {
     let mut desk = resting(ONE_SHOT);
     let (received, due) = replace(&mut desk, "8");
     let refused = Answer::Rejected(Refusal::new(Code::BrokerRejected, "no"));
-    let decision = answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Replace, due.number, refused);
+    let decision =
+        answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Replace, due.number, refused);
     assert_eq!(ended(&decision), Err(Code::BrokerRejected));
     assert_eq!(desk.position().reserved_buy.to_string(), "5");
 }
@@ -168,7 +183,8 @@ fn a_replace_without_an_answer_follows_the_profile() {
     // Looked for, and attempted anew once the deadline is proof.
     let mut desk = resting(DEADLINE);
     let (received, due) = replace(&mut desk, "8");
-    let decision = answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Replace, due.number, lost());
+    let decision =
+        answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Replace, due.number, lost());
     assert!(matches!(decision.effect, Effect::Look { kind: AttemptKind::Replace, .. }), "{decision:?}");
     let decision = looked(&mut desk, &received, &due, 3_000_000, old("x-1"));
     assert!(matches!(decision.effect, Effect::Wait(Wait::Later { .. })));
@@ -184,7 +200,10 @@ fn a_replace_without_an_answer_follows_the_profile() {
     let decision = looked(&mut desk, &received, &due, SETTLE + 1, old("x-1"));
     assert_eq!(ended(&decision), Err(Code::OutcomeUnknown));
     assert!(desk.order("a").state.parked);
-    assert_eq!((desk.order("a").state.status, desk.position().reserved_buy.to_string().as_str()), (Status::Acknowledged, "8"));
+    assert_eq!(
+        (desk.order("a").state.status, desk.position().reserved_buy.to_string().as_str()),
+        (Status::Acknowledged, "8")
+    );
     // Cancels always pass.
     let (_, due) = cancel(&mut desk);
     assert!(due.order.state.pending_cancel);
@@ -196,11 +215,13 @@ fn a_cancel_overtakes_a_replace_that_hangs() {
     let (replacing, asked) = replace(&mut desk, "8");
     let (received, due) = cancel(&mut desk);
     let done = Answer::Accepted(vec![cancelled()]);
-    let decision = answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Cancel, due.number, done);
+    let decision =
+        answered(&mut desk, &received, &due.order, due.epoch, AttemptKind::Cancel, due.number, done);
     assert_eq!(ended(&decision), Ok(Status::Cancelled));
     assert_eq!(desk.position().reserved_buy.to_string(), "0");
     let late = Answer::Unknown("no answer".into());
-    let decision = answered(&mut desk, &replacing, &asked.order, asked.epoch, AttemptKind::Replace, asked.number, late);
+    let decision =
+        answered(&mut desk, &replacing, &asked.order, asked.epoch, AttemptKind::Replace, asked.number, late);
     assert_eq!(ended(&decision), Err(Code::OrderTerminal));
 }
 
@@ -213,7 +234,9 @@ fn terms_never_go_back() {
         number,
         terms: Terms { quantity: Some(quantity.parse().unwrap()), ..Terms::default() },
     };
-    for (report, quantity) in [(told(5, "8"), "8"), (told(4, "6"), "8"), (told(5, "7"), "8"), (told(6, "9"), "9")] {
+    for (report, quantity) in
+        [(told(5, "8"), "8"), (told(4, "6"), "8"), (told(5, "7"), "8"), (told(6, "9"), "9")]
+    {
         let order = desk.ledger.orders[&id].order.clone();
         let event = reconcile(&order, &report, |_| false);
         desk.ledger.append(id, event.into_iter().collect()).unwrap();
@@ -225,7 +248,7 @@ fn terms_never_go_back() {
 fn a_cancel_all_settles_each_of_its_orders_and_then_ends() {
     let mut desk = resting(ONE_SHOT);
     let id = desk.order("a").spec.id;
-    let received = desk.received(Request::CancelAll(Box::new(CancelFilter::default())), 1);
+    let received = desk.received(Request::CancelAll(Box::default()), 1);
     desk.ledger.matching.insert(received.key.clone(), vec![(id, "a".parse().unwrap())]);
     desk.admit_again(&received, &Market::Unknown, "w1");
     let decision = desk.admit_again(&received, &Market::Unknown, "w1");

@@ -1,6 +1,8 @@
 //! Behaviour of the core through its one entrance: a ledger, an input, what came of it.
 
+mod attempts;
 mod cases;
+mod commands;
 mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};
