@@ -112,7 +112,8 @@ fn details(kind: &EventKind) -> String {
         | EventKind::ReplaceRefused(why)
         | EventKind::Cancelled(why)
         | EventKind::Expired(why) => why.reason.clone(),
-        EventKind::SubmitFailed(why) | EventKind::Parked(why) => why.reason.clone(),
+        EventKind::SubmitFailed(why) => why.reason.clone(),
+        EventKind::Parked(why) => why.reason.clone(),
         EventKind::ReplaceRequested(asked) => terms(&asked.terms),
         EventKind::Replaced(by) => terms(&by.terms),
         EventKind::Resolved(how) => {

@@ -32,7 +32,7 @@ pub enum EventKind {
     /// The attempt was handed to the broker.
     Submitted(Submission),
     /// It is proven that the broker did not and will not execute the attempt: another may follow.
-    SubmitFailed(Reason),
+    SubmitFailed(SubmitFailure),
     Acknowledged(Acknowledgement),
     Fill(Fill),
     CancelRequested(Reason),
@@ -73,6 +73,13 @@ pub struct Submission {
     /// Where the broker named it in the same breath.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker_order_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmitFailure {
+    pub reason: String,
+    /// Another attempt may follow from then on, by our clock.
+    pub retry_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,10 +219,10 @@ impl Serialize for OrderEvent {
             EventKind::CancelRequested(details)
             | EventKind::CancelRefused(details)
             | EventKind::ReplaceRefused(details)
-            | EventKind::SubmitFailed(details)
             | EventKind::Parked(details)
             | EventKind::Cancelled(details)
             | EventKind::Expired(details) => out.serialize_field("details", details)?,
+            EventKind::SubmitFailed(details) => out.serialize_field("details", details)?,
             EventKind::ReplaceRequested(details) => out.serialize_field("details", details)?,
             EventKind::Replaced(details) => out.serialize_field("details", details)?,
             EventKind::Resolved(details) => out.serialize_field("details", details)?,

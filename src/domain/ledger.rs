@@ -456,11 +456,11 @@ fn overflow(order: &Order) -> ApplyError {
 pub fn reason_of(events: &[OrderEvent]) -> Option<String> {
     events.iter().rev().find_map(|event| match &event.kind {
         EventKind::Rejected(refusal) => Some(refusal.reason.clone()),
+        EventKind::SubmitFailed(failure) => Some(failure.reason.clone()),
         EventKind::Cancelled(why)
         | EventKind::Expired(why)
         | EventKind::CancelRequested(why)
         | EventKind::CancelRefused(why)
-        | EventKind::SubmitFailed(why)
         | EventKind::Parked(why)
         | EventKind::ReplaceRefused(why) => Some(why.reason.clone()),
         EventKind::Resolved(how) => Some(format!("resolved by {}: {}", how.by, how.why)),

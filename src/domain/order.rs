@@ -83,6 +83,9 @@ pub struct OrderState {
     /// The last of them, while neither answer nor proof has closed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_attempt: Option<OpenAttempt>,
+    /// Where the last attempt provably came to nothing: when another may follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
     /// What became of it at the broker is not known and cannot be found out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parked: bool,
@@ -169,6 +172,7 @@ impl Order {
                 version: 0,
                 attempts: 0,
                 open_attempt: None,
+                retry_at: None,
                 parked: false,
                 broker_order_id: None,
                 filled_quantity: Quantity::ZERO,
@@ -249,6 +253,7 @@ impl Order {
         if !matches!(to, Status::PendingSubmit | Status::Submitted) {
             // The broker has spoken: there is nothing to find out about the attempt any more.
             self.state.open_attempt = None;
+            self.state.retry_at = None;
             self.state.parked &= self.state.pending_replace.is_some();
         }
         if to.is_terminal() {
@@ -268,13 +273,17 @@ impl Order {
             | EventKind::Expired(_) => {}
             EventKind::PendingSubmit(attempt) => {
                 self.state.attempts = attempt.attempt;
+                self.state.retry_at = None;
                 self.state.open_attempt = Some(OpenAttempt {
                     number: attempt.attempt,
                     deadline: attempt.deadline,
                     journaled_at: event.timestamp,
                 });
             }
-            EventKind::SubmitFailed(_) => self.state.open_attempt = None,
+            EventKind::SubmitFailed(failure) => {
+                self.state.open_attempt = None;
+                self.state.retry_at = Some(failure.retry_at);
+            }
             EventKind::Parked(_) => self.state.parked = true,
             EventKind::Resolved(_) => self.state.parked = false,
             EventKind::Submitted(submission) => {

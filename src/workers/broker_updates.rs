@@ -36,7 +36,7 @@ async fn quotes(context: &Context) -> Result<Batch, EngineError> {
 async fn feed(context: &Context) -> Result<Batch, EngineError> {
     // Whoever reads it keeps the lease by asking for it before each read, which is shorter.
     if !context.engine.leads("feed", context.settings.lease()).await? {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(5 * EVERY).await;
         return Ok(Batch::default());
     }
     Ok(context.engine.follow_feed().await?.unwrap_or_default())

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::event::{Attempt, EventKind, Reason, Submission};
+use crate::domain::event::{Attempt, EventKind, Reason, Submission, SubmitFailure};
 use crate::domain::ids::{OrderId, RequestKey};
 use crate::domain::ledger::{Answered as AnswerRecord, AttemptKind, AttemptRecord, Commit, Ledger};
 use crate::domain::market::Market;
@@ -75,6 +75,10 @@ impl Rules {
     ) -> Result<Decision, ApplyError> {
         if ledger.now.micros_since(order.state.created_at) > self.retry_us {
             return self.give_up(ledger, order, "the broker did not take it");
+        }
+        let too_early = order.state.retry_at.map_or(0, |at| at.micros_since(ledger.now));
+        if too_early > 0 {
+            return Ok(self.wait(too_early));
         }
         if matches!(view.market, Market::Unknown) {
             return Ok(Decision::wait(Wait::Later { us: PAUSE_US.1 }));
@@ -158,16 +162,22 @@ impl Rules {
     ) -> Result<Decision, ApplyError> {
         let id = order.spec.id;
         note_answer(ledger, id, AttemptKind::Submit, answered.number, "not_sent");
-        let failed = EventKind::SubmitFailed(Reason { reason: not_sent.why.clone() });
+        let grown = PAUSE_US.0.saturating_mul(1 << order.state.attempts.min(6)).min(PAUSE_US.1);
+        let us = not_sent.retry_after_us.unwrap_or(0).max(grown);
+        let retry_at = ledger.now.plus_micros(us);
+        let failed = EventKind::SubmitFailed(SubmitFailure { reason: not_sent.why.clone(), retry_at });
         let commits: Vec<_> = ledger.append(id, vec![failed])?.into_iter().collect();
         let order =
             commits.last().map_or_else(|| order.clone(), |commit: &Arc<Commit>| (*commit.after).clone());
-        let grown = PAUSE_US.0.saturating_mul(1 << order.state.attempts.min(6)).min(PAUSE_US.1);
-        let us = not_sent.retry_after_us.unwrap_or(0).max(grown);
-        if ledger.now.plus_micros(us).micros_since(order.state.created_at) > self.retry_us {
+        if retry_at.micros_since(order.state.created_at) > self.retry_us {
             return Ok(self.give_up(ledger, &order, &not_sent.why)?.after(commits));
         }
-        Ok(Decision::wait(Wait::Later { us }).after(commits))
+        Ok(self.wait(us).after(commits))
+    }
+
+    /// However long it is, the lease is renewed on the way.
+    fn wait(&self, us: i64) -> Decision {
+        Decision::wait(Wait::Later { us: us.min(self.lease_us / 3) })
     }
 
     /// The broker's books were looked at for an attempt to submit.
@@ -204,7 +214,7 @@ impl Rules {
                     looked.finding.as_of, deadline.not_after
                 );
                 note_answer(ledger, id, AttemptKind::Submit, looked.number, "not_sent");
-                let failed = EventKind::SubmitFailed(Reason { reason });
+                let failed = EventKind::SubmitFailed(SubmitFailure { reason, retry_at: ledger.now });
                 let commits: Vec<_> = ledger.append(id, vec![failed])?.into_iter().collect();
                 Ok(self.next_step(ledger, &looked.view, id, looked.epoch)?.after(commits))
             }

@@ -150,7 +150,12 @@ impl Rules {
             commits = merge(ledger, &order, reports)?;
         }
         let order = commits.last().map_or(order, |commit| commit.after.clone());
-        let waits = Decision::wait(Wait::Later { us: PAUSE_US });
+        let asked_for = match &answered.answer {
+            Answer::NotSent(not_sent) => not_sent.retry_after_us.unwrap_or(0),
+            Answer::Accepted(_) | Answer::Rejected(_) | Answer::Unknown(_) => 0,
+        };
+        let waits =
+            Decision::wait(Wait::Later { us: asked_for.clamp(PAUSE_US, PAUSE_US.max(self.lease_us / 3)) });
         if order.state.status.is_terminal() {
             if request.kind == RequestKind::CancelAll {
                 return Ok(Decision::wait(Wait::Later { us: 0 }).after(commits));

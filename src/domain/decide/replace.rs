@@ -260,7 +260,8 @@ impl Rules {
         after_us: i64,
         why: &str,
     ) -> Result<Decision, ApplyError> {
-        if ledger.now.plus_micros(after_us).micros_since(request.received_at) > self.retry_us {
+        let too_long = after_us > self.lease_us / 2;
+        if too_long || ledger.now.plus_micros(after_us).micros_since(request.received_at) > self.retry_us {
             let reason = format!("{why}: the replace was not carried out within broker.retry_ms");
             let refusal = Refusal::new(Code::BrokerUnavailable, reason);
             return self.refuse_replace(ledger, request, order, refusal);

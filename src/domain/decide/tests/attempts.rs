@@ -215,6 +215,8 @@ fn what_provably_was_not_executed_is_attempted_again_until_its_time_is_over() {
         let mut one = Attempt::new(profile);
         let us = waits(&one.answered(1, 1, not_sent()));
         assert!((1..5_000_000).contains(&us), "{us}");
+        assert!(waits(&one.again("w1")) > 0, "not before its time");
+        one.later(us);
         let decision = one.again("w1");
         let Effect::Submit { order, .. } = &decision.effect else { panic!("{decision:?}") };
         assert_eq!(order.state.attempts, 2);
@@ -229,14 +231,16 @@ fn what_provably_was_not_executed_is_attempted_again_until_its_time_is_over() {
 #[test]
 fn a_later_attempt_passes_the_controls_of_its_own_time() {
     let mut one = Attempt::new(FOREVER);
-    one.answered(1, 1, not_sent());
+    let us = waits(&one.answered(1, 1, not_sent()));
+    one.later(us);
     let lowered = LimitRow { max_position: Limit::At(2.into()), ..limits() };
     one.desk.ledger.limits.insert("*".into(), lowered);
     assert!(
         matches!(one.again("w1").effect, Effect::Submit { .. }),
         "its own reservation does not count against it"
     );
-    one.answered(1, 2, not_sent());
+    let us = waits(&one.answered(1, 2, not_sent()));
+    one.later(us);
     one.desk.ledger.limits.insert("*".into(), LimitRow { max_position: Limit::At(1.into()), ..limits() });
     assert_eq!(ended(&one.again("w1")), Err(Code::PositionLimit));
     assert_eq!((one.status(), one.reserved().as_str()), (Status::Rejected, "0"));
