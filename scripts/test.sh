@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Formatting, lints, and the whole test suite. Installs what is missing for that (see lib.sh).
-# Arguments go to `cargo test`: scripts/test.sh some_behaviour
+# Formatting, lints, and the whole test suite, a choice of crash points and a minute's soak included. Installs
+# what is missing for that (see lib.sh). Arguments go to `cargo test`: scripts/test.sh some_behaviour
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
@@ -16,6 +16,6 @@ have python3 || say "there is no python3: tests of Python producers are skipped"
 say "formatting"
 cargo fmt --check
 say "lints"
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --all-targets --all-features -- -D warnings
 say "tests"
-cargo test --locked "$@" </dev/null
+cargo test --locked --all-features "$@" </dev/null

@@ -1,6 +1,7 @@
 //! SIGTERM and SIGINT: finish what was begun, leave nothing behind, exit 0.
 
 use crate::harness::{Lab, eventually, market};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 async fn drains(signal: &str) {
@@ -80,4 +81,44 @@ async fn a_request_that_comes_during_the_drain_is_not_lost() {
     for outcome in lab.outcomes(&entries).await {
         outcome.is_completed("Filled");
     }
+}
+
+/// As when a new version is rolled out: one worker after the other is replaced while requests keep coming.
+#[tokio::test]
+async fn workers_replaced_under_load_strand_nothing_and_execute_nothing_twice() {
+    const REPLACED: usize = 10;
+    let lab = Lab::new().await;
+    let enough = AtomicBool::new(false);
+    let replace = async {
+        let mut old = lab.worker().await;
+        for round in 0..REPLACED {
+            let new = lab.worker().await;
+            let before = lab.length("completed").await;
+            assert_eq!(old.terminate().await, 0, "round {round}");
+            assert!(lab.consumers().await.len() < 2, "its name is gone from the group in round {round}");
+            // The new one is alone now: what comes out comes from it.
+            eventually("the new worker to work", async || {
+                (lab.length("completed").await > before).then_some(())
+            })
+            .await;
+            old = new;
+        }
+        enough.store(true, Ordering::Relaxed);
+        old
+    };
+    let produce = async {
+        let mut entries = Vec::new();
+        while !enough.load(Ordering::Relaxed) {
+            entries.push(lab.submit(&market(&format!("{}", entries.len()), "ONE", "Buy", "1")).await);
+            tokio::time::sleep(Duration::from_millis(1)).await; // the pace of a producer
+        }
+        entries
+    };
+    let (mut last, entries) = tokio::join!(replace, produce);
+    for outcome in lab.outcomes(&entries).await {
+        outcome.is_completed("Filled");
+    }
+    let all = i64::try_from(entries.len()).unwrap();
+    assert_eq!(lab.trades().await, (all, all));
+    assert_eq!(last.terminate().await, 0);
 }

@@ -4,7 +4,7 @@ mod exchange;
 mod guard;
 mod lab;
 mod orders;
-mod redis;
+pub(crate) mod redis;
 mod settings;
 #[cfg(test)]
 mod tests;

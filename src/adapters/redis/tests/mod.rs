@@ -15,6 +15,7 @@ use crate::runtime::private_redis::{Durability, PrivateRedis};
 
 use super::{Decode, RawEntry, Redis, RedisControl, RedisInbox, RedisSettings};
 
+mod drains;
 mod inbox;
 mod publisher;
 mod quotes;

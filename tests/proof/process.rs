@@ -1,0 +1,129 @@
+//! A process under test: killed, frozen, limited, and started again as a supervisor would.
+
+use crate::harness::Guarded;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub(crate) struct Process {
+    name: String,
+    /// What it says on standard error, all its lives one after the other.
+    log: PathBuf,
+    guarded: Option<Guarded>,
+    frozen: bool,
+    /// Exit codes of lives that ended by themselves.
+    pub(crate) exits: Vec<i32>,
+}
+
+impl Process {
+    pub(crate) fn new(name: &str, log: PathBuf) -> Self {
+        Self { name: name.to_owned(), log, guarded: None, frozen: false, exits: Vec::new() }
+    }
+
+    pub(crate) fn start(&mut self, command: &Command) {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log);
+        let mut log = log.unwrap_or_else(|e| panic!("{}: {e}", self.log.display()));
+        let mut command = shielded(command);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut guarded = Guarded::spawn(&mut command).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        // Through a pipe: a file would fall under the limit of `fill_disk`.
+        let stderr = guarded.child().stderr.take();
+        std::thread::spawn(move || stderr.map(|mut stderr| std::io::copy(&mut stderr, &mut log)));
+        self.guarded = Some(guarded);
+        self.frozen = false;
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.reap();
+        self.guarded.is_some()
+    }
+
+    /// A frozen one runs, and does nothing.
+    pub(crate) const fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// Notes that it has ended by itself.
+    fn reap(&mut self) {
+        if let Some(code) = self.guarded.as_mut().and_then(Guarded::exit_code) {
+            self.guarded = None;
+            self.frozen = false;
+            self.exits.push(code);
+        }
+    }
+
+    /// SIGKILL. Returns whether there was anything to kill.
+    pub(crate) fn kill(&mut self) -> bool {
+        self.reap();
+        self.frozen = false;
+        self.guarded.take().is_some_and(|mut guarded| {
+            guarded.kill();
+            true
+        })
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.signal("STOP");
+        self.frozen = self.guarded.is_some();
+    }
+
+    /// It stopped, or did not stop, by itself.
+    pub(crate) fn note_frozen(&mut self, frozen: bool) {
+        self.frozen = frozen && self.guarded.is_some();
+    }
+
+    pub(crate) fn go_on(&mut self) {
+        self.signal("CONT");
+        self.frozen = false;
+    }
+
+    pub(crate) fn signal(&mut self, name: &str) {
+        self.reap();
+        if let Some(guarded) = &self.guarded {
+            guarded.signal(name);
+        }
+    }
+
+    /// Writes beyond the first pages of any file fail from now on (EFBIG), or go through again.
+    pub(crate) fn fill_disk(&mut self, full: bool) {
+        let Some(guarded) = &mut self.guarded else { return };
+        let limit = if full { "--fsize=4096:unlimited" } else { "--fsize=unlimited:unlimited" };
+        let pid = guarded.child().id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &pid, limit]).stderr(Stdio::null()).status();
+        // It may have ended meanwhile.
+        assert!(status.is_ok(), "prlimit (util-linux) is needed for a journal that cannot grow");
+    }
+
+    /// SIGTERM, and its exit code; `None` where it did not end in time and was killed.
+    pub(crate) async fn terminate(&mut self, within: Duration) -> Option<i32> {
+        self.signal("TERM");
+        let deadline = Instant::now() + within;
+        let before = self.exits.len();
+        while self.is_running() {
+            if Instant::now() > deadline {
+                self.kill();
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        (self.exits.len() > before).then(|| self.exits.pop()).flatten()
+    }
+}
+
+/// The same, so that a write beyond the process's limit is an error and no signal that ends it. What is ignored
+/// stays ignored over an `exec`.
+fn shielded(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
