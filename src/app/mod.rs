@@ -133,6 +133,11 @@ pub async fn probe_journal(settings: &Settings) -> Result<(), AppError> {
     Ok(journal(settings, Commits::new(&Metrics::new())).await?.probe().await?)
 }
 
+/// The journal for a command that decides something itself, beside workers or without any.
+pub async fn deciding_journal(settings: &Settings) -> Result<Arc<dyn Journal>, AppError> {
+    Ok(journal(settings, Commits::new(&Metrics::new())).await?)
+}
+
 /// A journal that also writes.
 async fn journal(settings: &Settings, observer: Arc<Commits>) -> Result<Arc<SqliteJournal>, AppError> {
     let rules = Arc::new(rules(settings)?);

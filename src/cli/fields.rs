@@ -37,6 +37,12 @@ impl Fields {
         }
     }
 
+    /// Takes out every field of this name, however it is spelt.
+    pub(super) fn remove(&mut self, name: &str) {
+        let unwanted = plain(name);
+        self.0.retain(|(known, _)| plain(known) != unwanted);
+    }
+
     /// The content of a field that is a string. Names are matched as the wire does: in any case, with
     /// underscores or without.
     pub(super) fn text(&self, name: &str) -> Option<String> {
@@ -115,6 +121,9 @@ mod tests {
         fields.put_json("events", "[1.50]");
         fields.put_json("payload", "{oops");
         fields.put("more", &true);
+        let mut fewer = fields.clone();
+        fewer.remove("client_order_id");
+        assert_eq!(fewer.to_string(), r#"{"events":[1.50],"payload":"{oops","more":true}"#);
         assert_eq!(
             fields.to_string(),
             r#"{"clientOrderId":"c-1","events":[1.50],"payload":"{oops","more":true}"#

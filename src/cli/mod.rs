@@ -2,9 +2,11 @@
 
 mod bench;
 mod cancel;
+mod cancel_all;
 mod check;
 mod demo;
 mod exchange;
+mod failed;
 mod fields;
 mod journal;
 mod link;
@@ -15,8 +17,10 @@ mod orders;
 mod outcome;
 mod positions;
 mod print;
+mod replace;
 mod replay;
 mod request;
+mod resolve;
 mod submit;
 mod table;
 mod worker;
@@ -70,6 +74,12 @@ enum Command {
     /// Ask for an order to be cancelled
     #[command(after_long_help = cancel::EXAMPLES)]
     Cancel(cancel::Cancel),
+    /// Ask for every order that matches to be cancelled
+    #[command(after_long_help = cancel_all::EXAMPLES)]
+    CancelAll(cancel_all::CancelAll),
+    /// Ask for an open order's quantity or prices to be changed
+    #[command(after_long_help = replace::EXAMPLES)]
+    Replace(replace::Replace),
     /// List orders, newest first
     #[command(after_long_help = orders::EXAMPLES)]
     Orders(orders::Orders),
@@ -79,6 +89,12 @@ enum Command {
     /// List positions, with what they have earned
     #[command(after_long_help = positions::EXAMPLES)]
     Positions,
+    /// List, show and requeue failed requests
+    #[command(after_long_help = failed::EXAMPLES)]
+    Failed(failed::Failed),
+    /// Close a parked order by hand: say what its broker's records say
+    #[command(after_long_help = resolve::EXAMPLES)]
+    Resolve(resolve::ResolveArguments),
     /// Bring the journal's schema up to date
     #[command(after_long_help = migrate::EXAMPLES)]
     Migrate,
@@ -180,9 +196,13 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
         Command::Worker => worker::run(&call).await.map(|()| Ending::Done),
         Command::Submit(submit) => submit::run(&call, submit).await,
         Command::Cancel(cancel) => cancel::run(&call, cancel).await,
+        Command::CancelAll(cancel) => cancel_all::run(&call, cancel).await,
+        Command::Replace(replace) => replace::run(&call, replace).await,
         Command::Orders(orders) => orders::run(&call, orders).await,
         Command::Order(one) => order::run(&call, one).await,
         Command::Positions => positions::run(&call).await,
+        Command::Failed(failed) => failed::run(&call, failed).await,
+        Command::Resolve(resolve) => resolve::run(&call, resolve).await,
         Command::Migrate => migrate::run(&call).await,
         Command::Check => check::run(&call).await,
         Command::Replay => replay::run(&call).await,

@@ -29,43 +29,53 @@ pub(super) struct OneOrder {
 
 pub(super) async fn run(call: &Call, one: &OneOrder) -> Result<Ending, AppError> {
     let reader = journal::open(&call.settings).await?;
-    let Some(order) = find(&*reader, &one.id).await? else {
-        let (id, path) = (&one.id, journal::path(&call.settings)?);
-        return Err(AppError::Failed(format!(
-            "the journal at {} has no order with the client order id or UUID {id}",
-            path.display()
-        )));
-    };
+    let order = find(call, &*reader, &one.id).await?;
+    tell(call, &*reader, &order).await?;
+    Ok(Ending::Done)
+}
+
+/// Prints an order with all that happened to it.
+pub(super) async fn tell(call: &Call, reader: &dyn JournalReader, order: &Order) -> Result<(), AppError> {
     let events = reader.events(order.spec.id).await?;
     if call.json {
-        let mut document = Fields::parse(&wire::order_json(&order))
+        let mut document = Fields::parse(&wire::order_json(order))
             .map_err(|error| AppError::Failed(format!("order {}: {error}", order.spec.id)))?;
         document.put_json("events", &wire::events_json(&events));
         print::json(&document)?;
     } else {
-        show(&order, &events);
+        show(order, &events);
     }
-    Ok(Ending::Done)
+    Ok(())
 }
 
 /// A UUID may be a client order id, too: that comes first.
-async fn find(reader: &dyn JournalReader, id: &str) -> Result<Option<Order>, AppError> {
+pub(super) async fn find(call: &Call, reader: &dyn JournalReader, id: &str) -> Result<Order, AppError> {
     if let Ok(name) = id.parse()
         && let Some(order) = reader.order(&OrderRef::Client(name)).await?
     {
-        return Ok(Some(order));
+        return Ok(order);
     }
-    match Uuid::parse_str(id) {
-        Ok(uuid) => Ok(reader.order(&OrderRef::Order(OrderId(uuid))).await?),
-        Err(_) => Ok(None),
+    if let Ok(uuid) = Uuid::parse_str(id)
+        && let Some(order) = reader.order(&OrderRef::Order(OrderId(uuid))).await?
+    {
+        return Ok(order);
     }
+    let path = journal::path(&call.settings)?;
+    Err(AppError::Failed(format!(
+        "the journal at {} has no order with the client order id or UUID {id}",
+        path.display()
+    )))
 }
 
 fn show(order: &Order, events: &[OrderEvent]) {
     let (spec, state) = (&order.spec, &order.state);
     let average = order.average_fill_price().map_or_else(String::new, |price| format!(" at {price}"));
-    let pending = if state.pending_cancel { ", a cancel is under way" } else { "" };
-    print::line(&format!("{}  {}{pending}", spec.client_order_id, state.status));
+    let pending = match (state.pending_cancel, &state.pending_replace) {
+        (true, _) => ", a cancel is under way",
+        (false, Some(_)) => ", a replace is under way",
+        (false, None) => "",
+    };
+    print::line(&format!("{}  {}{pending}", spec.client_order_id, orders::status(order)));
     let rows = [
         ("order", format!("{} {} {} {}", spec.side, spec.quantity, spec.symbol, orders::kind(order))),
         ("filled", format!("{}{average}, {} not filled", state.filled_quantity, order.remaining_quantity())),

@@ -96,7 +96,7 @@ pub(super) struct OrderFlags {
 const RAW: [&str; 2] = ["json_order", "file"];
 
 /// Takes the text if it is a decimal number. Whether it fits is the worker's to say.
-fn decimal(text: &str) -> Result<String, String> {
+pub(super) fn decimal(text: &str) -> Result<String, String> {
     amount::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 

@@ -15,6 +15,7 @@ use super::{Call, Ending, journal, print};
 pub(super) const EXAMPLES: &str = "Examples:
   order-execution orders
   order-execution orders --open --symbol BTCUSDT
+  order-execution orders --parked
   order-execution orders --status rejected --limit 10 --json | jq '.[].status'
 
 Reads the journal alone: works without Redis and without a worker.";
@@ -88,12 +89,18 @@ fn show(orders: &[Order]) {
             spec.side.to_string(),
             spec.quantity.to_string(),
             kind(order),
-            state.status.to_string(),
+            status(order),
             state.filled_quantity.to_string(),
             cell(order.average_fill_price().as_ref()),
         ]);
     }
     table.print();
+}
+
+/// A parked order stays as it is until a person looks after it: that must be seen.
+pub(super) fn status(order: &Order) -> String {
+    let parked = if order.state.parked { " (parked)" } else { "" };
+    format!("{}{parked}", order.state.status)
 }
 
 /// `Limit 45000 IOC`
@@ -104,6 +111,6 @@ pub(super) fn kind(order: &Order) -> String {
 }
 
 /// `2026-01-31T12:00:00.123456Z` → `2026-01-31 12:00:00`
-fn to_seconds(time: &str) -> String {
+pub(super) fn to_seconds(time: &str) -> String {
     time.split('.').next().unwrap_or(time).replace('T', " ")
 }

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 use redis::streams::StreamId;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+
+use crate::adapters::redis::StreamEntry;
+use crate::domain::request::NotCancelled;
 
 use super::Ending;
 use super::fields::Fields;
@@ -52,6 +56,16 @@ impl Outcome {
         Self { completed, fields }
     }
 
+    /// An entry of the stream of failed requests.
+    pub(super) fn failed(entry: StreamEntry) -> Self {
+        let text = |bytes: Vec<u8>| match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
+        let fields = entry.fields.into_iter().map(|(name, value)| (name, text(value))).collect();
+        Self { completed: false, fields }
+    }
+
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
     }
@@ -74,6 +88,9 @@ impl Outcome {
 
     /// What happened, then the names it goes by.
     pub(super) fn lines(&self) -> Vec<String> {
+        if self.completed && self.field("request") == Some("cancel_all") {
+            return self.swept_lines();
+        }
         let status = self.field("status").unwrap_or("?");
         let order: Option<Json> = self.field("order").and_then(|text| serde_json::from_str(text).ok());
         let order = order.map(|order| describe(&order)).unwrap_or_default();
@@ -95,8 +112,33 @@ impl Outcome {
         vec![first.trim_end().to_owned(), format!("  {}", names.join("  "))]
     }
 
+    /// How many orders a `cancel_all` meant, and what became of each.
+    fn swept_lines(&self) -> Vec<String> {
+        let (cancelled, not_cancelled) = (self.list::<String>("cancelled"), self.not_cancelled());
+        let mut lines =
+            vec![format!("cancel_all  {} cancelled, {} not", cancelled.len(), not_cancelled.len())];
+        lines.extend(cancelled.iter().map(|id| format!("  cancelled      {id}")));
+        lines.extend(
+            not_cancelled
+                .iter()
+                .map(|order| format!("  not cancelled  {}  {}", order.client_order_id, order.reason)),
+        );
+        lines.extend(self.field("entry_id").map(|id| format!("  entry_id {id}")));
+        lines
+    }
+
+    fn not_cancelled(&self) -> Vec<NotCancelled> {
+        self.list("not_cancelled")
+    }
+
+    fn list<T: DeserializeOwned>(&self, name: &str) -> Vec<T> {
+        self.field(name).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
     pub(super) fn ending(&self) -> Ending {
         match self.field("code") {
+            // Carried out; but what was asked for is that none of them is open any more.
+            _ if self.completed && !self.not_cancelled().is_empty() => Ending::Failed,
             _ if self.completed => Ending::Done,
             Some(code) if NOT_REFUSED.contains(&code) => Ending::Failed,
             _ => Ending::Refused,
@@ -138,6 +180,29 @@ mod tests {
         assert_eq!(seen.json().to_string(), expected);
         assert_eq!(seen.lines(), ["Filled  Buy 1.0 X, filled 0.50 at 9", "  entry_id 1-0"]);
         assert_eq!(seen.ending(), Ending::Done);
+    }
+
+    #[test]
+    fn a_cancel_all_tells_of_each_order() {
+        let not = r#"[{"client_order_id":"c","reason":"OUTCOME_UNKNOWN: nobody knows"}]"#;
+        let seen = |not| {
+            let fields = [
+                ("request", "cancel_all"),
+                ("entry_id", "1-0"),
+                ("cancelled", r#"["a","b"]"#),
+                ("not_cancelled", not),
+            ];
+            outcome(true, &fields)
+        };
+        let expected = [
+            "cancel_all  2 cancelled, 1 not",
+            "  cancelled      a",
+            "  cancelled      b",
+            "  not cancelled  c  OUTCOME_UNKNOWN: nobody knows",
+            "  entry_id 1-0",
+        ];
+        assert_eq!(seen(not).lines(), expected);
+        assert_eq!((seen(not).ending(), seen("[]").ending()), (Ending::Failed, Ending::Done));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
 use redis::{RedisError, Value};
 use tokio::time::Instant;
@@ -38,10 +39,10 @@ pub(super) struct Waiting {
 
 /// What is to be added.
 pub(super) struct Request {
-    /// `order` or `cancel`
+    /// `order`, `cancel`, `cancel_all` or `replace`
     pub(super) field: &'static str,
     pub(super) json: String,
-    /// The name of the order: what is published on `<prefix>:submitted`.
+    /// The name of the order, where there is one: what is published on `<prefix>:submitted`.
     pub(super) id: Option<String>,
     /// Where the order is known by it.
     pub(super) client_order_id: Option<String>,
@@ -89,22 +90,33 @@ async fn send(link: &Link, names: &Names, request: &Request) -> Result<Sent, App
     }
     let tails: Result<(StreamRangeReply, StreamRangeReply), _> = tails.query_async(&mut connection).await;
     let (completed, failed) = tails.map_err(|error| link.fault(&error))?;
-    let mut add = redis::cmd("XADD");
-    add.arg(&names.pending).arg("*").arg(request.field).arg(&request.json);
-    add.arg("timestamp").arg(SystemClock.now().to_string());
-    let added: Result<String, _> = add.query_async(&mut connection).await;
-    let entry = added.map_err(|error| not_added(link, request, &error))?;
-    if let Some(id) = &request.id {
-        let channel = format!("{}:submitted", names.prefix);
-        let published = redis::cmd("PUBLISH").arg(channel).arg(id).exec_async(&mut connection).await;
-        if let Err(error) = published {
-            print::note(&format!("added as entry {entry}, but not announced: {}", link.why(&error)));
-        }
-    }
+    let entry = add(link, names, request, &mut connection).await?;
     let tail = |reply: StreamRangeReply| {
         reply.ids.into_iter().next().map_or_else(|| "0-0".to_owned(), |newest| newest.id)
     };
     Ok(Sent { entry, completed: tail(completed), failed: tail(failed) })
+}
+
+/// Adds a request and announces it; says as which entry.
+pub(super) async fn add(
+    link: &Link,
+    names: &Names,
+    request: &Request,
+    connection: &mut MultiplexedConnection,
+) -> Result<String, AppError> {
+    let mut add = redis::cmd("XADD");
+    add.arg(&names.pending).arg("*").arg(request.field).arg(&request.json);
+    add.arg("timestamp").arg(SystemClock.now().to_string());
+    let added: Result<String, _> = add.query_async(connection).await;
+    let entry = added.map_err(|error| not_added(link, request, &error))?;
+    if let Some(id) = &request.id {
+        let channel = format!("{}:submitted", names.prefix);
+        let published = redis::cmd("PUBLISH").arg(channel).arg(id).exec_async(connection).await;
+        if let Err(error) = published {
+            print::note(&format!("added as entry {entry}, but not announced: {}", link.why(&error)));
+        }
+    }
+    Ok(entry)
 }
 
 /// The connection broke after the request was handed over: it may be there.

@@ -27,6 +27,7 @@ mod http;
 mod import_rules;
 mod invalid_payloads;
 mod logs;
+mod operator;
 mod outages;
 mod positions;
 mod producers;

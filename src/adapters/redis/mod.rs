@@ -12,6 +12,7 @@ mod connect;
 mod control;
 mod inbox;
 mod names;
+mod outcomes;
 mod publisher;
 mod quotes;
 mod takeover;
@@ -22,6 +23,7 @@ pub use connect::RedisFault;
 pub use control::RedisControl;
 pub use inbox::{Decode, RawEntry, RedisInbox};
 pub use names::Names;
+pub use outcomes::{RedisOutcomes, StreamEntry};
 pub use publisher::RedisPublisher;
 pub use quotes::RedisQuotes;
 
@@ -88,6 +90,11 @@ impl Redis {
     #[must_use]
     pub fn publisher(&self) -> RedisPublisher {
         RedisPublisher::new(Arc::clone(&self.shared))
+    }
+
+    #[must_use]
+    pub fn outcomes(&self) -> RedisOutcomes {
+        RedisOutcomes::new(Arc::clone(&self.shared))
     }
 
     #[must_use]

@@ -1,5 +1,7 @@
 //! A person closes what could not be found out: the one decision that rests on no broker's word.
 
+use std::collections::HashSet;
+
 use crate::domain::amount::{Price, Quantity};
 use crate::domain::event::{EventKind, Fill, Reason, Replacement, Resolution};
 use crate::domain::ledger::{AttemptKind, Ledger};
@@ -87,7 +89,11 @@ pub(super) fn resolve(ledger: &mut Ledger, resolve: &Resolve) -> Result<Decision
     if rest_is_open {
         kinds.push(EventKind::Cancelled(Reason { reason: said(resolve, "the rest was not executed") }));
     }
-    note_answer(ledger, order.spec.id, AttemptKind::Submit, u64::from(order.state.attempts), "resolved");
+    let (kind, number) = match &order.state.pending_replace {
+        Some(pending) => (AttemptKind::Replace, pending.number),
+        None => (AttemptKind::Submit, u64::from(order.state.attempts)),
+    };
+    note_answer(ledger, order.spec.id, kind, number, "resolved");
     let commits = ledger.append(order.spec.id, kinds)?.into_iter().collect();
     Ok(Decision { effect: Effect::Nothing, commits })
 }
@@ -99,6 +105,16 @@ fn said(resolve: &Resolve, what: &str) -> String {
 fn hand_fills(ledger: &Ledger, order: &Order, fills: &[HandFill]) -> Result<Vec<EventKind>, String> {
     if fills.is_empty() {
         return Err("an executed order needs its fills, as quantity@price".to_owned());
+    }
+    let mut ids = HashSet::new();
+    for fill in fills {
+        if fill.quantity.is_zero() {
+            return Err("a fill of nothing is none".to_owned());
+        }
+        let Some(id) = &fill.trade_id else { continue };
+        if !ids.insert(id) || ledger.trades.contains(&(order.spec.id, id.clone())) {
+            return Err(format!("trade {id} of order {} is booked already", order.spec.client_order_id));
+        }
     }
     let sum = fills.iter().try_fold(Quantity::ZERO, |sum, fill| sum.checked_add(fill.quantity));
     if sum.is_none_or(|sum| sum > order.remaining_quantity()) {
