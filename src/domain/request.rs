@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Terms;
 use super::ids::{BrokerName, ClientOrderId, OrderId, RequestKey, Symbol};
-use super::order::{ContentHash, OrderSpec};
+use super::order::{ContentHash, Order, OrderSpec};
 use super::order_type::Side;
 use super::refusal::{Code, Refusal};
 use super::status::Status;
@@ -179,6 +179,18 @@ pub struct NotCancelled {
 }
 
 impl Outcome {
+    /// An outcome that is told late is told with its order as it stands by then: the status goes with the order's
+    /// JSON, and both are of the same version.
+    pub fn tell_with(&mut self, order: &Order) {
+        match &mut self.result {
+            OutcomeResult::Completed(status) | OutcomeResult::Failed { status: Some(status), .. } => {
+                *status = order.state.status;
+            }
+            OutcomeResult::Failed { status: None, .. } | OutcomeResult::Swept(_) => {}
+        }
+        self.order_version = order.state.version;
+    }
+
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match &self.result {

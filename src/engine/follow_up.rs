@@ -82,8 +82,11 @@ impl Engine {
         let before = self.clock.now().plus_micros(-older_than_us);
         let due = self.reader.unpublished_outcomes(before, limit).await?;
         let count = due.len();
-        let ended = due.into_iter().map(|(outcome, order)| {
+        let ended = due.into_iter().map(|(mut outcome, order)| {
             let order = order.map(Arc::new);
+            if let Some(order) = &order {
+                outcome.tell_with(order);
+            }
             let received = Arc::new(Received {
                 key: outcome.key.clone(),
                 hash: outcome.hash,

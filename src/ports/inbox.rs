@@ -12,8 +12,8 @@ use crate::domain::request::Received;
 pub struct Batch {
     /// Of one lane, in the order of their ids.
     pub requests: Vec<Received>,
-    /// They were taken over from a worker that died: admitted one by one, so that one that kills its
-    /// worker does not drag its neighbours along.
+    /// They were taken over from a worker that died. Several at once the first time; each alone where whoever took
+    /// them so died as well, so that one that kills its worker does not drag its neighbours along.
     pub reclaimed: bool,
 }
 

@@ -7,22 +7,32 @@ use order_execution::crash::Point;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
+const PREPARED_WITHIN: Duration = Duration::from_secs(20);
+
 /// What must be there before the armed worker starts.
 pub(crate) async fn prepare(stage: &Stage, scenario: Scenario) -> Result<(), String> {
+    let prepared = tokio::time::timeout(PREPARED_WITHIN, prepare_for(stage, scenario)).await;
+    prepared.unwrap_or_else(|_| Err(format!("{scenario:?} is not prepared within {PREPARED_WITHIN:?}")))
+}
+
+async fn prepare_for(stage: &Stage, scenario: Scenario) -> Result<(), String> {
     match scenario {
         Scenario::Requests => Ok(()),
         Scenario::Takeover => held_by_the_dead(stage).await,
         Scenario::Orphan => orphan(stage).await,
         Scenario::Unpublished => unpublished(stage).await,
-        Scenario::LostAnswer => first_submit(stage, json!({"execute_then_drop": {}})).await,
-        Scenario::LostRequest => first_submit(stage, json!({"drop": {}})).await,
+        // The feed would tell of it sooner than anybody looks.
+        Scenario::LostAnswer => first_submit(stage, json!({"execute_then_drop": {}}), 1500).await,
+        Scenario::LostRequest => first_submit(stage, json!({"drop": {}}), 0).await,
     }
 }
 
-async fn first_submit(stage: &Stage, fault: Value) -> Result<(), String> {
+/// A fault of the first submission, and a feed that is late by so many milliseconds.
+async fn first_submit(stage: &Stage, fault: Value, late_ms: u64) -> Result<(), String> {
     let Some(exchange) = &stage.exchange else { return Ok(()) };
     let rule = json!({"on": "submit", "fault": fault, "times": 1});
-    exchange.lock().await.faults(1, &[rule]).await
+    let late = json!({"on": "transactions", "fault": {"lag": {"ms": late_ms}}});
+    exchange.lock().await.faults(1, &[rule, late]).await
 }
 
 async fn add(stage: &Stage, kind: &'static str, content: &Value) -> Result<String, String> {
@@ -76,12 +86,14 @@ async fn orphan(stage: &Stage) -> Result<(), String> {
 /// A fill whose events nobody has published, of an order whose request is finished.
 async fn unpublished(stage: &Stage) -> Result<(), String> {
     let order = add(stage, "order", &limit("rested", "SOLUSDT", "Buy", "1", "199")).await?;
-    let market = async {
-        answered(stage, std::slice::from_ref(&order)).await?;
-        stage.market("SOLUSDT", "198", "198", None).await
-    };
-    let (died, moved) = tokio::join!(dies(stage, Point::FeedCommitAfter), market);
-    died.and(moved)
+    let mut before = stage.worker("before");
+    before.start(&stage.worker_command());
+    answered(stage, std::slice::from_ref(&order)).await?;
+    // The broker's feed tells of the order, too: the next worker is to die of its fill.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    before.terminate(Duration::from_secs(10)).await;
+    stage.market("SOLUSDT", "198", "198", None).await?;
+    dies(stage, Point::FeedCommitAfter).await
 }
 
 /// Requests of every kind, in an order in which each has something to do. Ends when all have their outcomes;

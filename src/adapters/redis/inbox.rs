@@ -89,23 +89,25 @@ impl RedisInbox {
         self.phase.borrow().stopping
     }
 
-    /// One entry of a dead consumer, or of ours that never reached us.
+    /// Entries of a dead consumer, or one of ours that never reached us.
     async fn taken_over(&mut self) -> Result<Option<Batch>, InboxError> {
         if self.look_at <= Instant::now() {
             self.look_around().await?;
             self.look_at = Instant::now() + self.look_every();
         }
         match self.takeover.begin(&self.handed).await {
-            Ok(Some(Begun { id, deliveries, body })) => {
+            Ok(begun) if begun.is_empty() => Ok(None),
+            Ok(begun) => {
                 crash::point(Point::TakeoverClaimed);
-                self.handed.insert(id);
-                let request = match body {
-                    Some(fields) => self.received(id, &fields, deliveries),
-                    None => self.trimmed(id, deliveries),
+                let take = |Begun { id, deliveries, body }| {
+                    self.handed.insert(id);
+                    match body {
+                        Some(fields) => self.received(id, &fields, deliveries),
+                        None => self.trimmed(id, deliveries),
+                    }
                 };
-                Ok(Some(Batch { requests: vec![request], reclaimed: true }))
+                Ok(Some(Batch { requests: begun.into_iter().map(take).collect(), reclaimed: true }))
             }
-            Ok(None) => Ok(None),
             Err(fault) if is_without_group(fault.code()) => {
                 self.takeover.clear();
                 Ok(None)

@@ -46,6 +46,12 @@ impl Names {
         format!("{}{consumer}", self.heartbeats)
     }
 
+    /// There for a while after a consumer took several entries over at once.
+    #[must_use]
+    pub fn took_several(&self, consumer: &str) -> String {
+        format!("{}{consumer}:took-several", self.heartbeats)
+    }
+
     /// The version of an order that was published last.
     #[must_use]
     pub fn version(&self, order: OrderId) -> String {

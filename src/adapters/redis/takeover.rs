@@ -6,6 +6,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::Value;
 
@@ -16,8 +17,10 @@ use super::connect::{RedisFault, Script};
 
 /// Of a pending list, at a time: a long list must not stop the server.
 const PAGE: usize = 1000;
-/// Candidates that the script looks at for one that may be taken.
-const TRY_AT_ONCE: usize = 16;
+/// Candidates that one call looks at, and takes at most.
+const TRY_AT_ONCE: usize = 64;
+/// Who died so soon after it took several entries at once may have died of one of them.
+const MARK: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
@@ -84,55 +87,63 @@ impl Takeover {
         Ok(seen)
     }
 
-    /// Takes the oldest candidate that may be taken.
-    pub(super) async fn begin(&mut self, handed: &HashSet<EntryId>) -> Result<Option<Begun>, RedisFault> {
+    /// Takes the oldest candidates that may be taken together: none where there is nothing to take over.
+    pub(super) async fn begin(&mut self, handed: &HashSet<EntryId>) -> Result<Vec<Begun>, RedisFault> {
         loop {
             if self.candidates.is_empty() && self.more {
                 self.look_around(handed).await?;
             }
             if self.candidates.is_empty() {
-                return Ok(None);
+                return Ok(Vec::new());
             }
             let tried = self.candidates.len().min(TRY_AT_ONCE);
             let cmd = self.command(tried);
             let answer: Vec<Value> = self.shared.link.run(&self.script, &cmd).await?;
             let (passed, begun) = self.read(answer)?;
             self.candidates.drain(..passed.clamp(1, tried));
-            if let Some(begun) = begun {
-                return Ok(Some(begun));
+            if !begun.is_empty() {
+                return Ok(begun);
             }
         }
     }
 
     fn command(&self, tried: usize) -> redis::Cmd {
         let (names, settings) = (&self.shared.names, &self.shared.settings);
-        let mut cmd = self.script.command(4 + tried * 3, 128 + tried * 128, 1 + tried);
-        cmd.arg(&names.pending);
+        let mut cmd = self.script.command(6 + tried * 4, 256 + tried * 192, 2 + 2 * tried);
+        cmd.arg(&names.pending).arg(names.took_several(&settings.consumer));
         for candidate in self.candidates.iter().take(tried) {
-            cmd.arg(names.heartbeat(&candidate.holder));
+            cmd.arg(names.heartbeat(&candidate.holder)).arg(names.took_several(&candidate.holder));
         }
         cmd.arg(&settings.group).arg(&settings.consumer);
         cmd.arg(u64::try_from(settings.claim_idle.as_millis()).unwrap_or(u64::MAX));
+        cmd.arg(u64::try_from(MARK.as_millis()).unwrap_or(u64::MAX));
         for candidate in self.candidates.iter().take(tried) {
             cmd.arg(candidate.id.to_string()).arg(&*candidate.holder);
         }
         cmd
     }
 
-    fn read(&self, answer: Vec<Value>) -> Result<(usize, Option<Begun>), RedisFault> {
-        let strange = || self.shared.link.fault("the script that takes an entry over gave an unknown answer");
+    fn read(&self, answer: Vec<Value>) -> Result<(usize, Vec<Begun>), RedisFault> {
+        let strange = || self.shared.link.fault("the script that takes entries over gave an unknown answer");
         let mut parts = answer.into_iter();
         let passed: usize =
             redis::from_redis_value(parts.next().ok_or_else(strange)?).map_err(|_| strange())?;
-        let Some(id) = parts.next() else { return Ok((passed, None)) };
-        let id: String = redis::from_redis_value(id).map_err(|_| strange())?;
-        let id = id.parse().map_err(|_| strange())?;
-        let deliveries = redis::from_redis_value(parts.next().ok_or_else(strange)?).map_err(|_| strange())?;
-        let body = match parts.next() {
-            Some(Value::Array(fields)) => Some(fields),
-            _ => None,
-        };
-        Ok((passed, Some(Begun { id, deliveries, body })))
+        let mut begun = Vec::new();
+        for part in parts {
+            let Value::Array(entry) = part else { return Err(strange()) };
+            let mut entry = entry.into_iter();
+            let id: String =
+                redis::from_redis_value(entry.next().ok_or_else(strange)?).map_err(|_| strange())?;
+            let id = id.parse().map_err(|_| strange())?;
+            let deliveries =
+                redis::from_redis_value(entry.next().ok_or_else(strange)?).map_err(|_| strange())?;
+            let body = match entry.next() {
+                Some(Value::Array(fields)) => Some(fields),
+                _ => None,
+            };
+            begun.push(Begun { id, deliveries, body });
+        }
+        Ok((passed, begun))
     }
 
     /// Consumers that hold entries.

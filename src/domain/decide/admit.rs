@@ -337,14 +337,7 @@ pub(super) fn remember(
 pub(super) fn finished_before(ledger: &Ledger, mut outcome: Outcome) -> Decision {
     let order = outcome.order_id.and_then(|id| ledger.order(&id)).map(|record| record.order.clone());
     if let Some(order) = &order {
-        // The status is told with the order's JSON, and of the same version.
-        match &mut outcome.result {
-            OutcomeResult::Completed(status) | OutcomeResult::Failed { status: Some(status), .. } => {
-                *status = order.state.status;
-            }
-            OutcomeResult::Failed { status: None, .. } | OutcomeResult::Swept(_) => {}
-        }
-        outcome.order_version = order.state.version;
+        outcome.tell_with(order);
     }
     Decision::finish(outcome, order)
 }

@@ -57,7 +57,13 @@ impl Rules {
         };
         let number = u64::from(open.number);
         Ok(Decision::effect(match self.profile(&order.broker) {
-            Profile::Embedded | Profile::DedupesForever => Effect::Submit { order, epoch },
+            Profile::Embedded => Effect::Submit { order, epoch },
+            Profile::DedupesForever => {
+                // Whoever had it may have sent it: from here on no answer of ours proves that nobody did.
+                let commits: Vec<_> = ledger.append(id, submitted(&order))?.into_iter().collect();
+                let order = commits.last().map_or(order, |commit: &Arc<Commit>| commit.after.clone());
+                return Ok(Decision::effect(Effect::Submit { order, epoch }).after(commits));
+            }
             // Never blindly: it may have been sent, by whoever had it.
             Profile::Deadline { .. } | Profile::OneShot { .. } => {
                 Effect::Look { order, epoch, kind: AttemptKind::Submit, number }
@@ -161,6 +167,13 @@ impl Rules {
         not_sent: &NotSent,
     ) -> Result<Decision, ApplyError> {
         let id = order.spec.id;
+        let resent =
+            self.profile(&order.broker) == Profile::DedupesForever && order.state.status == Status::Submitted;
+        if resent {
+            // It proves that this call did nothing; an earlier one under the same id may have.
+            let us = not_sent.retry_after_us.unwrap_or(0).max(Self::pause(ledger, order));
+            return Ok(self.wait(us));
+        }
         note_answer(ledger, id, AttemptKind::Submit, answered.number, "not_sent");
         let grown = PAUSE_US.0.saturating_mul(1 << order.state.attempts.min(6)).min(PAUSE_US.1);
         let us = not_sent.retry_after_us.unwrap_or(0).max(grown);

@@ -92,7 +92,7 @@ impl Rules {
         let Some(commit) = ledger.append(id, vec![EventKind::CancelRequested(Reason { reason })])? else {
             return Ok(None);
         };
-        let epoch = self.seize_lease(ledger, id, &admit.view.worker);
+        let epoch = self.seize_lease(ledger, id, &admit.view.worker, 0);
         let journaled_at = ledger.now;
         ledger.changes.attempts.push(AttemptRecord {
             order_id: id,

@@ -355,8 +355,9 @@ impl Rules {
     }
 
     /// The same for a new attempt at an order about which nothing is undecided: whoever had it is done.
-    fn seize_lease(&self, ledger: &mut Ledger, id: OrderId, worker: &Arc<str>) -> u64 {
-        let until = ledger.now.plus_micros(self.lease_us);
+    /// It lasts so much longer as the attempt is made later.
+    fn seize_lease(&self, ledger: &mut Ledger, id: OrderId, worker: &Arc<str>, after_us: i64) -> u64 {
+        let until = ledger.now.plus_micros(self.lease_us.saturating_add(after_us));
         let Some(record) = ledger.orders.get_mut(&id) else { return 0 };
         record.lease = super::ledger::Lease { owner: worker.clone(), epoch: record.lease.epoch + 1, until };
         ledger.changes.changed_orders.insert(id);

@@ -68,7 +68,8 @@ impl Rules {
         if let Some(refusal) = judgement.refusal {
             return refuse(ledger, order, refusal);
         }
-        let Some((commit, epoch)) = self.request_replace(ledger, &admit.view, &order, &replace.terms)? else {
+        let Some((commit, epoch)) = self.request_replace(ledger, &admit.view, &order, &replace.terms, 0)?
+        else {
             return Ok(Decision::effect(Effect::Nothing));
         };
         let number = commit.version();
@@ -111,12 +112,14 @@ impl Rules {
         view: &View,
         order: &Order,
         terms: &Terms,
+        after_us: i64,
     ) -> Result<Option<(Arc<Commit>, u64)>, ApplyError> {
         let id = order.spec.id;
-        let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, ledger.now));
+        let sent_at = ledger.now.plus_micros(after_us);
+        let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, sent_at));
         let asked = EventKind::ReplaceRequested(ReplaceRequest { terms: terms.clone(), deadline });
         let Some(commit) = ledger.append(id, vec![asked])? else { return Ok(None) };
-        let epoch = self.seize_lease(ledger, id, &view.worker);
+        let epoch = self.seize_lease(ledger, id, &view.worker, after_us);
         let journaled_at = ledger.now;
         ledger.changes.attempts.push(AttemptRecord {
             order_id: id,
@@ -190,6 +193,15 @@ impl Rules {
                 note_answer(ledger, order.spec.id, AttemptKind::Replace, pending.number, "rejected");
                 self.refuse_replace(ledger, &request, &order, refusal.clone())?
             }
+            // It proves that this call did nothing; an earlier one under the same number may have.
+            Answer::NotSent(_) if self.profile(&order.broker) == Profile::DedupesForever => {
+                if ledger.now.micros_since(request.received_at) > self.retry_us {
+                    let (epoch, number, kind) = (answered.epoch, pending.number, AttemptKind::Replace);
+                    Decision::effect(Effect::Look { order, epoch, kind, number })
+                } else {
+                    Decision::wait(Wait::Later { us: PAUSE_US })
+                }
+            }
             Answer::NotSent(not_sent) => {
                 note_answer(ledger, order.spec.id, AttemptKind::Replace, pending.number, "not_sent");
                 let us = not_sent.retry_after_us.unwrap_or(0).max(PAUSE_US);
@@ -241,6 +253,15 @@ impl Rules {
             (Profile::OneShot { .. } | Profile::Deadline { .. }, _) => {
                 park(ledger, &request, &order, &pending)?
             }
+            (Profile::DedupesForever, _)
+                if looked.finding.reports.is_some()
+                    && ledger.now.micros_since(request.received_at) > self.retry_us =>
+            {
+                let reason = "the broker takes no requests and its books show the old terms: the replace was not \
+                              carried out within broker.retry_ms";
+                let refusal = Refusal::new(Code::BrokerUnavailable, reason);
+                self.refuse_replace(ledger, &request, &order, refusal)?
+            }
             (Profile::Embedded | Profile::DedupesForever, _) => {
                 Decision::effect(self.next_of_replace(order, looked.epoch, &pending))
             }
@@ -260,8 +281,7 @@ impl Rules {
         after_us: i64,
         why: &str,
     ) -> Result<Decision, ApplyError> {
-        let too_long = after_us > self.lease_us / 2;
-        if too_long || ledger.now.plus_micros(after_us).micros_since(request.received_at) > self.retry_us {
+        if ledger.now.plus_micros(after_us).micros_since(request.received_at) > self.retry_us {
             let reason = format!("{why}: the replace was not carried out within broker.retry_ms");
             let refusal = Refusal::new(Code::BrokerUnavailable, reason);
             return self.refuse_replace(ledger, request, order, refusal);
@@ -272,7 +292,8 @@ impl Rules {
         if let Err(refusal) = self.new_spec(order, &pending.terms) {
             return self.refuse_replace(ledger, request, order, refusal);
         }
-        let Some((commit, epoch)) = self.request_replace(ledger, view, order, &pending.terms)? else {
+        let Some((commit, epoch)) = self.request_replace(ledger, view, order, &pending.terms, after_us)?
+        else {
             return Ok(Decision::effect(Effect::Nothing));
         };
         let (number, terms) = (commit.version(), pending.terms.clone());

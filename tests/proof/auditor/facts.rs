@@ -67,6 +67,8 @@ pub(crate) struct Commit {
 
 #[derive(Debug)]
 pub(crate) struct JournalOutcome {
+    /// The order's, when the outcome was decided; 0: no order.
+    pub(crate) version: u64,
     pub(crate) status: Option<String>,
     pub(crate) code: Option<String>,
 }
@@ -167,7 +169,8 @@ impl Journal {
         }
         for row in rows(journal, "SELECT * FROM outcomes").await? {
             let status = row.try_get("status").map_err(said)?;
-            let outcome = JournalOutcome { status, code: row.try_get("code").map_err(said)? };
+            let version = row.try_get::<i64, _>("order_version").map(i64::cast_unsigned).map_err(said)?;
+            let outcome = JournalOutcome { version, status, code: row.try_get("code").map_err(said)? };
             read.outcomes.insert(entry_of(&row)?, outcome);
         }
         for row in rows(journal, "SELECT * FROM positions").await? {

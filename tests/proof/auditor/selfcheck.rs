@@ -81,7 +81,10 @@ fn world() -> World {
     let commit =
         |first, last| Commit { first, last, event_ids: (first..=last).map(|n| format!("e{n}")).collect() };
     world.journal.commits.insert(text("o"), vec![commit(1, 2), commit(3, 3)]);
-    world.journal.outcomes.insert(text("1-0"), JournalOutcome { status: Some(text("Filled")), code: None });
+    world
+        .journal
+        .outcomes
+        .insert(text("1-0"), JournalOutcome { version: 3, status: Some(text("Filled")), code: None });
     world.journal.entries.insert(text("1-0"));
     world.journal.positions.push(Position {
         broker: text("mock"),

@@ -15,7 +15,7 @@ mod tests;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
@@ -38,6 +38,11 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a transaction waits for another process that holds the file.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// SQLite itself waits so long, in steps that grow: against a busy process it hardly ever wins. So it is asked
+/// again, often.
+const LOCK_STEP: Duration = Duration::from_millis(5);
+/// At its start a worker has more patience: its schema comes first.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Pages of the write-ahead log between checkpoints: 16 MiB.
 const CHECKPOINT_PAGES: &str = "4096";
 
@@ -62,10 +67,16 @@ pub(crate) fn unavailable(name: &str, error: &sqlx::Error) -> JournalError {
 /// Brings the schema of the database up to date; says how many migrations it has now.
 pub async fn migrate(url: &str) -> Result<usize, JournalError> {
     let mut conn = connect(url).await?;
-    MIGRATIONS.run(&mut conn).await.map_err(|error| JournalError::Unavailable {
-        what: url.to_owned(),
-        why: format!("the schema cannot be brought up to date: {error}"),
-    })?;
+    let started = Instant::now();
+    while let Err(error) = MIGRATIONS.run(&mut conn).await {
+        if started.elapsed() > PATIENCE || !error.to_string().contains("locked") {
+            return Err(JournalError::Unavailable {
+                what: url.to_owned(),
+                why: format!("the schema cannot be brought up to date: {error}"),
+            });
+        }
+        tokio::time::sleep(LOCK_STEP).await;
+    }
     conn.close().await.map_err(|error| unavailable(url, &error))?;
     Ok(MIGRATIONS.iter().count())
 }
@@ -132,7 +143,12 @@ impl SqliteJournal {
         observer: Arc<dyn JournalObserver>,
     ) -> Result<(Self, JoinHandle<()>), JournalError> {
         migrate(&settings.url).await?;
-        let conn = connect(&settings.url).await?;
+        let mut conn = connect(&settings.url).await?;
+        let step = LOCK_STEP.as_millis();
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {step}")))
+            .execute(&mut conn)
+            .await
+            .map_err(|error| unavailable(&settings.url, &error))?;
         let readers = Self::open_readers(settings).await?;
         let (jobs, inbox) = mpsc::channel(MAX_WAITING);
         let writer = Writer {

@@ -19,6 +19,7 @@ use crate::ports::clock::Clock;
 use crate::ports::journal::{JournalError, JournalObserver};
 use crate::ports::publisher::Published;
 
+use super::LOCK_WAIT;
 use super::append::Statements;
 use super::load;
 use super::recent::Recent;
@@ -198,7 +199,16 @@ impl Writer {
     }
 
     async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await.map(drop)
+        let started = Instant::now();
+        loop {
+            match sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await {
+                Ok(_) => return Ok(()),
+                Err(error) if is_busy(&error) && started.elapsed() < LOCK_WAIT => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn commit(&mut self, (before, after): (Point, Point)) -> Result<(), sqlx::Error> {
@@ -339,6 +349,13 @@ fn crash_points(inputs: &[Input], decided: &Decided) -> (Point, Point) {
     } else {
         (Point::RecordCommitBefore, Point::RecordCommitAfter)
     }
+}
+
+/// Another process holds the file.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(database) = error else { return false };
+    // SQLITE_BUSY, with whatever it says more in the upper bits.
+    database.code().and_then(|code| code.parse::<i64>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 fn weight(job: &Job) -> usize {

@@ -32,7 +32,7 @@ async fn reclaimed(inbox: &mut RedisInbox) -> Received {
 }
 
 #[tokio::test]
-async fn entries_of_a_dead_consumer_come_one_by_one_before_new_ones() {
+async fn entries_of_a_dead_consumer_come_together_uncounted_before_new_ones() {
     let lab = Lab::new().await;
     lab.make_group().await;
     let old = [lab.held_by("dead", "1").await, lab.held_by("dead", "2").await];
@@ -42,16 +42,46 @@ async fn entries_of_a_dead_consumer_come_one_by_one_before_new_ones() {
     let new = lab.add("3").await;
     let (mut inbox, _control) = lab.inbox_with("a", SHORT).await;
 
-    let first = reclaimed(&mut inbox).await;
-    assert_eq!((first.key.entry, first.deliveries, payload(&first)), (old[0], 2, Some("1")));
-    assert_eq!(lab.holder(old[0]).await, Some(("a".to_owned(), 2)));
-    assert_eq!(lab.holder(old[1]).await, Some(("dead".to_owned(), 1)), "not begun, not counted");
-    assert_eq!(reclaimed(&mut inbox).await.key.entry, old[1]);
+    let batch = inbox.next().await.unwrap();
+    assert_eq!((ids(&batch.requests), batch.reclaimed), (old.to_vec(), true));
+    assert_eq!((batch.requests[0].deliveries, payload(&batch.requests[0])), (2, Some("1")));
+    for id in old {
+        assert_eq!(
+            lab.holder(id).await,
+            Some(("a".to_owned(), 1)),
+            "not counted: a neighbour may be to blame"
+        );
+    }
     let batch = inbox.next().await.unwrap();
     assert_eq!((ids(&batch.requests), batch.reclaimed), (vec![new], false));
 
     let consumers: Vec<Vec<redis::Value>> = lab.ask("XINFO CONSUMERS t:pending execution").await;
     assert_eq!(consumers.len(), 1, "the dead one's name is gone with its last entry");
+}
+
+/// One of them may have brought down whoever took them together.
+#[tokio::test]
+async fn entries_of_one_that_died_after_it_took_several_come_one_by_one_and_are_counted() {
+    let lab = Lab::new().await;
+    lab.make_group().await;
+    let old = [lab.held_by("dead", "1").await, lab.held_by("dead", "2").await];
+    for id in old {
+        lab.idle_for_a_minute("dead", id).await;
+    }
+    let (mut second, _control) = lab.inbox_with("second", SHORT).await;
+    assert_eq!(second.next().await.unwrap().requests.len(), 2);
+    drop(second);
+    lab.ask::<i64>("DEL t:worker:execution:second").await;
+    for id in old {
+        lab.idle_for_a_minute("second", id).await;
+    }
+
+    let (mut inbox, _control) = lab.inbox_with("a", SHORT).await;
+    let first = reclaimed(&mut inbox).await;
+    assert_eq!((first.key.entry, first.deliveries), (old[0], 2));
+    assert_eq!(lab.holder(old[0]).await, Some(("a".to_owned(), 2)));
+    assert_eq!(lab.holder(old[1]).await, Some(("second".to_owned(), 1)), "not begun, not counted");
+    assert_eq!(reclaimed(&mut inbox).await.key.entry, old[1]);
 }
 
 #[tokio::test]
@@ -90,6 +120,7 @@ async fn a_heartbeat_that_comes_back_keeps_what_was_found_and_not_begun() {
     for id in found {
         lab.idle_for_a_minute("stalled", id).await;
     }
+    lab.ask::<()>("SET t:worker:execution:stalled:took-several 1").await;
     let (mut inbox, _control) = lab.inbox_with("a", LONG).await;
     assert_eq!(reclaimed(&mut inbox).await.key.entry, found[0]);
     lab.ask::<()>("SET t:worker:execution:stalled 1").await;

@@ -199,7 +199,7 @@ fn decisions_are_fenced_and_facts_are_not() {
             assert!(is_fenced(&one.answered(1, 1, late)), "{profile:?}");
         }
         assert!(is_fenced(&one.looked(1, 1, 1_000_000_000, None)));
-        assert_eq!(one.status(), Status::PendingSubmit);
+        assert!(matches!(one.status(), Status::PendingSubmit | Status::Submitted));
         let decision = one.answered(1, 1, Answer::Accepted(vec![acknowledged(), fill("t1", "1")]));
         assert_eq!(ended(&decision), Ok(Status::PartiallyFilled), "a fact is one whoever brings it");
         assert_eq!(ended(&one.again("w2")), Ok(Status::PartiallyFilled));
@@ -225,6 +225,28 @@ fn what_provably_was_not_executed_is_attempted_again_until_its_time_is_over() {
         assert_eq!(ended(&one.answered(1, 2, not_sent())), Err(Code::BrokerUnavailable));
         assert_eq!((one.status(), one.reserved().as_str()), (Status::Rejected, "0"));
     }
+}
+
+/// An earlier call under the same id may have executed: what proves nothing of it must not close it.
+#[test]
+fn a_call_that_did_nothing_says_nothing_of_one_before_it() {
+    let mut one = Attempt::new(FOREVER);
+    waits(&one.answered(1, 1, unknown()));
+    one.again("w1");
+    one.later(60_000_000);
+    waits(&one.answered(1, 1, not_sent()));
+    assert_eq!((one.status(), one.reserved().as_str()), (Status::Submitted, "2"));
+    // The same for whoever takes it over: the one before it may have sent it.
+    let mut one = Attempt::new(FOREVER);
+    one.later(10_000_001);
+    assert!(matches!(one.again("w2").effect, Effect::Submit { epoch: 2, .. }));
+    one.later(60_000_000);
+    waits(&one.answered(2, 1, not_sent()));
+    assert_eq!(one.status(), Status::Submitted);
+    assert_eq!(
+        ended(&one.answered(2, 1, Answer::Accepted(vec![acknowledged(), fill("t1", "2")]))),
+        Ok(Status::Filled)
+    );
 }
 
 /// A later attempt is judged like the first: here by a limit that was lowered meanwhile.
