@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::crash::{self, Point};
@@ -29,6 +29,8 @@ struct Taken {
     prices: Option<Prices>,
     permits: OwnedSemaphorePermit,
     read_at: Instant,
+    /// Dropped once they are admitted.
+    admitted: Option<oneshot::Sender<()>>,
 }
 
 pub(super) async fn run(
@@ -65,8 +67,16 @@ async fn read(
                     // More than may be in flight is never read at once: the batch size is bounded by it.
                     let count = u32::try_from(batch.requests.len()).unwrap_or(u32::MAX);
                     let Ok(permits) = in_flight.clone().acquire_many_owned(count).await else { return };
-                    if taken.send(take(context, batch, permits).await).await.is_err() {
+                    // One that is taken over alone may bring us down: nothing else is begun, and counted, beside it.
+                    let alone = batch.reclaimed && batch.requests.len() == 1;
+                    let mut batch = take(context, batch, permits).await;
+                    let (admitted, is_admitted) = oneshot::channel();
+                    batch.admitted = Some(admitted);
+                    if taken.send(batch).await.is_err() {
                         return;
+                    }
+                    if alone {
+                        drop(is_admitted.await);
                     }
                 }
             }
@@ -96,12 +106,12 @@ async fn take(context: &Context, batch: Batch, permits: OwnedSemaphorePermit) ->
     let read_at = Instant::now();
     let requests: Vec<Arc<Received>> = batch.requests.into_iter().map(Arc::new).collect();
     let prices = context.engine.prepare(&requests).await.ok();
-    Taken { requests, prices, permits, read_at }
+    Taken { requests, prices, permits, read_at, admitted: None }
 }
 
 /// One batch after another: requests are admitted in the order in which they were added.
 async fn admit(context: &Context, mut next: mpsc::Receiver<Taken>, waiting: &Sender) {
-    while let Some(Taken { requests, prices, permits, read_at }) = next.recv().await {
+    while let Some(Taken { requests, prices, permits, read_at, admitted: done }) = next.recv().await {
         // While the journal was away the prices have aged: they are read again for each new attempt.
         // And whatever failed may have been journaled all the same: they come back as redelivered.
         let mut ready = Some((prices, requests.clone()));
@@ -119,6 +129,7 @@ async fn admit(context: &Context, mut next: mpsc::Receiver<Taken>, waiting: &Sen
                 }
             })
             .await;
+        drop(done);
         context.journal.ok("commits");
         context.metrics.order_latency_many(Stage::Admission, read_at.elapsed(), requests.len() as u64);
         tokio::spawn(finish(context.clone(), admitted, permits, waiting.clone()));

@@ -32,6 +32,7 @@ mod outages;
 mod positions;
 mod producers;
 mod profiles;
+mod recovery;
 mod risk;
 mod simulated_broker;
 mod submit;

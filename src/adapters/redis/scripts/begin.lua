@@ -19,7 +19,8 @@ for i = 1, candidates do
   local dead = held and holder == seen and idle >= limit and redis.call('EXISTS', KEYS[1 + 2 * i]) == 0
   if held and (holder == consumer or dead) then
     local entry = redis.call('XRANGE', pending, id, id)[1]
-    local alone = not entry or holder == consumer or redis.call('EXISTS', KEYS[2 + 2 * i]) == 1
+    -- Taken alone once, always alone: it is suspected already.
+    local alone = not entry or holder == consumer or deliveries > 1 or redis.call('EXISTS', KEYS[2 + 2 * i]) == 1
     if alone and #taken > 0 then
       break
     end
