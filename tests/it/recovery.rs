@@ -119,6 +119,20 @@ async fn a_request_that_brings_its_workers_down_is_given_up_alone() {
         command.arg("worker").env("ORDER_EXECUTION_CRASH", "admission-commit-before:kill");
         let mut worker = crate::harness::Worker::spawn(command);
         worker.exit_code().await;
+        // The next one finds it first: it is the oldest, once it has lain idle for long enough.
+        eventually("the request to lie idle", async || {
+            let mut idle = redis::cmd("XPENDING");
+            idle.arg(lab.key("pending"))
+                .arg("execution")
+                .arg("IDLE")
+                .arg(300)
+                .arg("-")
+                .arg(&entries[0])
+                .arg(1);
+            let held: Vec<redis::Value> = idle.query_async(&mut lab.redis()).await.unwrap();
+            (held.len() == 1).then_some(())
+        })
+        .await;
     }
     let _worker = lab.worker().await;
     let outcomes = lab.outcomes_within(Duration::from_secs(20), &entries).await;
