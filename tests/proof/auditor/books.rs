@@ -18,7 +18,8 @@ pub(super) fn judge(facts: &Facts, audit: &mut Audit) {
         let executed = facts.executed(&order.client_order_id);
         book.quantity += if order.buys { executed } else { -executed };
         if !order.is_terminal() {
-            let open = order.quantity - order.filled;
+            // Of a parked replace either quantity may be in force.
+            let open = order.asked.map_or(order.quantity, |asked| asked.max(order.quantity)) - order.filled;
             *(if order.buys { &mut book.reserved_buy } else { &mut book.reserved_sell }) += open;
         }
     }

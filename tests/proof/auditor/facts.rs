@@ -27,6 +27,8 @@ pub(crate) struct Order {
     pub(crate) symbol: String,
     pub(crate) buys: bool,
     pub(crate) quantity: Decimal,
+    /// Of new terms that were asked for and may be in force by now.
+    pub(crate) asked: Option<Decimal>,
     pub(crate) limit: Option<Decimal>,
     pub(crate) filled: Decimal,
     pub(crate) status: String,
@@ -207,6 +209,7 @@ fn order(row: &sqlx::sqlite::SqliteRow) -> Result<Order, String> {
         symbol: text("symbol")?,
         buys: text("side")? == "Buy",
         quantity: amount(&spec["quantity"])?,
+        asked: optional(&state["pending_replace"]["terms"]["quantity"])?,
         limit: optional(&spec["order_type"]["Limit"]["price"])?,
         filled: decimal(&text("filled_quantity")?)?,
         status: text("status")?,

@@ -70,6 +70,7 @@ fn world() -> World {
         symbol: text("X"),
         buys: true,
         quantity: Decimal::TWO,
+        asked: None,
         limit: None,
         filled: Decimal::TWO,
         status: text("Filled"),
