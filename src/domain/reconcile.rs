@@ -41,7 +41,7 @@ pub fn reconcile(order: &Order, report: &Report, known_trade: impl Fn(&str) -> b
             state.pending_cancel.then(|| EventKind::CancelRefused(Reason { reason: reason.clone() }))
         }
         // Numbers grow: what an older look at the broker says of the terms is over.
-        Report::Replaced { number, terms } => (*number > state.replaced && !state.status.is_terminal())
+        Report::Replaced { number, terms } => (*number > state.replaced)
             .then(|| EventKind::Replaced(Replacement { terms: terms.clone(), number: *number })),
     }
 }

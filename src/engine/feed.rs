@@ -194,18 +194,16 @@ fn group(broker: &BrokerName, updates: Vec<BrokerUpdate>) -> Vec<Told> {
     let mut places: HashMap<String, usize> = HashMap::new();
     for update in updates {
         let id: Option<ClientOrderId> = update.client_order_id.parse().ok();
-        let kind = match &update.report {
-            Report::Fill(_) => "external_fill",
-            _ => "external_order",
+        let (kind, key) = match &update.report {
+            Some(Report::Fill(fill)) => ("external_fill", fill.trade_id.clone()),
+            Some(_) => ("external_order", update.client_order_id.clone()),
+            None => ("unreadable", update.text.clone()),
         };
-        let key = match &update.report {
-            Report::Fill(fill) => fill.trade_id.clone(),
-            _ => update.client_order_id.clone(),
-        };
+        let id = id.filter(|_| update.report.is_some());
         let place = places.get(&update.client_order_id).copied();
         match (place.and_then(|place| told.get_mut(place)), id) {
             // Each external fill is written down by itself.
-            (Some(same), Some(_)) if same.external.kind == kind => same.reports.push(update.report),
+            (Some(same), Some(_)) if same.external.kind == kind => same.reports.extend(update.report),
             (_, id) => {
                 let order = id.map_or_else(
                     || OrderRef::Order(crate::domain::ids::OrderId(uuid::Uuid::nil())),
@@ -213,7 +211,7 @@ fn group(broker: &BrokerName, updates: Vec<BrokerUpdate>) -> Vec<Told> {
                 );
                 places.insert(update.client_order_id, told.len());
                 let external = difference(broker, kind, &key, update.text);
-                told.push(Told { order, reports: vec![update.report], external });
+                told.push(Told { order, reports: update.report.into_iter().collect(), external });
             }
         }
     }

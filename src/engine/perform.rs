@@ -134,7 +134,9 @@ impl Engine {
     /// Time passes before the embedded broker answers; what it then goes by is read again.
     pub async fn pass_latency(&self, admitted: &mut Admitted) {
         let latency = self.latency();
-        if latency.is_zero() || admitted.due.is_empty() {
+        // What was asked before has waited, in whoever's hands: a lease must not run out over it again and again.
+        let is_new = |due: &Due| due.received.deliveries < 2;
+        if latency.is_zero() || !admitted.due.iter().any(is_new) {
             return;
         }
         tokio::time::sleep(latency).await;
@@ -175,22 +177,22 @@ impl Engine {
                     submit(broker, &order, epoch).await
                 };
                 crash::point(Point::SubmitAnswered);
-                vec![self.answered(&received, &order, epoch, AttemptKind::Submit, number, answer)]
+                vec![self.answered(&received, &order, epoch, (AttemptKind::Submit, number, false), answer)]
             }
             Effect::Cancel { order, epoch, number } => {
                 let _permit = calls.acquire().await;
                 crash::point(Point::CancelSendBefore);
                 let answer = broker.cancel(&order).await;
                 crash::point(Point::CancelAnswered);
-                vec![self.answered(&received, &order, epoch, AttemptKind::Cancel, number, answer)]
+                vec![self.answered(&received, &order, epoch, (AttemptKind::Cancel, number, false), answer)]
             }
-            Effect::Replace { order, epoch, number, terms, after_us } => {
+            Effect::Replace { order, epoch, number, terms, after_us, resent } => {
                 tokio::time::sleep(Duration::from_micros(u64::try_from(after_us).unwrap_or(0))).await;
                 let _permit = calls.acquire().await;
                 crash::point(Point::ReplaceSendBefore);
                 let answer = replace(broker, &order, number, &terms).await;
                 crash::point(Point::ReplaceAnswered);
-                vec![self.answered(&received, &order, epoch, AttemptKind::Replace, number, answer)]
+                vec![self.answered(&received, &order, epoch, (AttemptKind::Replace, number, resent), answer)]
             }
             Effect::Look { order, epoch, kind, number } => {
                 let _permit = calls.acquire().await;
@@ -220,7 +222,7 @@ impl Engine {
         crash::point(Point::CancelSendBefore);
         let answer = broker.cancel(&one.order).await;
         crash::point(Point::CancelAnswered);
-        self.answered(received, &one.order, one.epoch, AttemptKind::Cancel, one.number, answer)
+        self.answered(received, &one.order, one.epoch, (AttemptKind::Cancel, one.number, false), answer)
     }
 
     async fn look(
@@ -268,8 +270,7 @@ impl Engine {
         received: &Arc<Received>,
         order: &Order,
         epoch: u64,
-        kind: AttemptKind,
-        number: u64,
+        (kind, number, resent): (AttemptKind, u64, bool),
         answer: Answer,
     ) -> Input {
         log_answer(order, kind, &answer);
@@ -278,6 +279,7 @@ impl Engine {
             epoch,
             kind,
             number,
+            resent,
             answer,
             key: received.key.clone(),
             hash: received.hash,

@@ -41,7 +41,8 @@ pub struct Updates {
 pub struct BrokerUpdate {
     /// As the broker has it: it may not be one of ours.
     pub client_order_id: String,
-    pub report: Report,
+    /// `None`: it cannot be understood.
+    pub report: Option<Report>,
     /// For a person, where the order is not one of ours.
     pub text: String,
 }

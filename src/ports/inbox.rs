@@ -60,6 +60,9 @@ pub trait InboxControl: Send + Sync {
     /// Which run of the server this is, and whether it has what it was given before.
     async fn incarnation(&self) -> Result<Incarnation, InboxError>;
 
+    /// It has what it should have: where it is found without this mark, it was emptied.
+    async fn mark_kept(&self) -> Result<(), InboxError>;
+
     /// Takes this consumer's name out of the group if it holds nothing; says whether it did.
     async fn leave(&self) -> Result<bool, InboxError>;
 

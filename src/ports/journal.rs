@@ -92,7 +92,8 @@ pub trait JournalReader: Send + Sync {
     /// How many orders are parked.
     async fn parked(&self) -> Result<u64, JournalError>;
 
-    /// Orders that are open or changed since then, in order of admission after the given one.
+    /// Orders that are open or changed since then, all of whose commits are marked as published; in order of
+    /// admission after the given one.
     async fn changed_since(
         &self,
         since: Timestamp,

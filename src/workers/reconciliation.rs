@@ -1,11 +1,14 @@
 //! Looks for what nobody works on any more, for what Redis lost, and for what the broker has otherwise. One worker at
 //! a time does it for all; every decision on the way is fenced by itself.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::crash::{self, Point};
+use crate::domain::ids::RequestKey;
+use crate::domain::request::Request;
 use crate::engine::{Compared, EngineError};
 use crate::ports::inbox::Incarnation;
 
@@ -17,6 +20,8 @@ const EVERY: Duration = Duration::from_millis(500);
 const GRACE_US: i64 = 500_000;
 /// Requests taken up at a time.
 const PAGE: u32 = 256;
+/// One that is taken up goes on here by itself; it is looked for again in case it did not.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 /// Between two comparisons of all open orders with the broker's.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// What changed of late is compared version by version after a restart of Redis: its log may lack a second of it.
@@ -27,6 +32,8 @@ const STATES_US: i64 = 86_400_000_000;
 /// What this worker saw while it leads.
 #[derive(Default)]
 struct Seen {
+    /// `cancel_all` requests that were taken up, which have no lease of their own, and when.
+    sweeps: HashMap<RequestKey, Instant>,
     redis: Option<Incarnation>,
     compared_at: Option<Instant>,
     broker_was_away: bool,
@@ -48,7 +55,7 @@ pub(super) async fn run(context: Context, waiting: Sender) {
                 continue;
             }
         }
-        if let Err(error) = abandoned(&context, &waiting).await {
+        if let Err(error) = abandoned(&context, &waiting, &mut seen).await {
             context.blame("looking for abandoned requests", &error);
         }
         if let Err(error) = redis(&context, &mut seen).await {
@@ -66,11 +73,20 @@ pub(super) async fn run(context: Context, waiting: Sender) {
 }
 
 /// Requests whose order nobody has the right to decide about go through the same admission as others.
-async fn abandoned(context: &Context, waiting: &Sender) -> Result<(), EngineError> {
+async fn abandoned(context: &Context, waiting: &Sender, seen: &mut Seen) -> Result<(), EngineError> {
     if context.shutdown.is_cancelled() || waiting.taken() >= context.settings.max_in_flight {
         return Ok(());
     }
-    let found = context.engine.abandoned(GRACE_US, PAGE).await?;
+    seen.sweeps.retain(|_, taken_up| taken_up.elapsed() < SWEEP_AGAIN);
+    let mut found = context.engine.abandoned(GRACE_US, PAGE).await?;
+    found.retain(|item| {
+        let is_sweep = matches!(item.received.request, Request::Journaled(None));
+        let is_new = is_sweep && !seen.sweeps.contains_key(&item.received.key);
+        if is_new {
+            seen.sweeps.insert(item.received.key.clone(), Instant::now());
+        }
+        is_new || !is_sweep
+    });
     if !found.is_empty() {
         tracing::info!(requests = found.len(), "taking up requests that nobody works on");
     }
@@ -93,6 +109,7 @@ async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
         let recently = today.plus_micros(-RECENT_US);
         let since = if now.kept { recently } else { today.plus_micros(-STATES_US) };
         let orders = engine.refresh(since, recently).await?;
+        engine.control.mark_kept().await?;
         if before.is_some() {
             tracing::error!(
                 orders,

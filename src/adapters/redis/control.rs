@@ -121,10 +121,16 @@ impl InboxControl for RedisControl {
         let failed = |fault| error("incarnation", fault);
         let info: String = self.shared.link.query(redis::cmd("INFO").arg("server")).await.map_err(failed)?;
         let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim();
+        let mut ask = redis::cmd("EXISTS");
+        ask.arg(&self.shared.names.marker);
+        let marked: i64 = self.shared.link.query(&ask).await.map_err(failed)?;
+        Ok(Incarnation { run: run.to_owned(), kept: marked > 0 })
+    }
+
+    async fn mark_kept(&self) -> Result<(), InboxError> {
         let mut mark = redis::cmd("SET");
-        mark.arg(&self.shared.names.marker).arg(1).arg("NX");
-        let made: Option<String> = self.shared.link.query(&mark).await.map_err(failed)?;
-        Ok(Incarnation { run: run.to_owned(), kept: made.is_none() })
+        mark.arg(&self.shared.names.marker).arg(1);
+        self.shared.link.query(&mark).await.map_err(|fault| error("marking what is kept", fault))
     }
 
     async fn leave(&self) -> Result<bool, InboxError> {

@@ -96,7 +96,8 @@ impl Takeover {
             if self.candidates.is_empty() {
                 return Ok(Vec::new());
             }
-            let tried = self.candidates.len().min(TRY_AT_ONCE);
+            // What is taken must fit among what may be in flight, as what is read does.
+            let tried = self.candidates.len().min(TRY_AT_ONCE).min(self.shared.settings.batch_size.max(1));
             let cmd = self.command(tried);
             let answer: Vec<Value> = self.shared.link.run(&self.script, &cmd).await?;
             let (passed, begun) = self.read(answer)?;

@@ -139,17 +139,18 @@ impl Rules {
         let Some(order) = ledger.order(&id).map(|record| record.order.clone()) else {
             return Ok(Decision::effect(Effect::Nothing));
         };
-        if let Some(outcome) = ledger.outcome_of(&answered.key, &answered.hash).cloned() {
-            return Ok(finished_before(ledger, outcome));
-        }
-        let Some(request) = ledger.request_of(&answered.key, &answered.hash).cloned() else {
-            return Ok(Decision::effect(Effect::Nothing));
-        };
+        // Facts first: they are merged whatever became of the request meanwhile.
         let mut commits = Vec::new();
         if let Answer::Accepted(reports) = &answered.answer {
             commits = merge(ledger, &order, reports)?;
         }
         let order = commits.last().map_or(order, |commit| commit.after.clone());
+        if let Some(outcome) = ledger.outcome_of(&answered.key, &answered.hash).cloned() {
+            return Ok(finished_before(ledger, outcome).after(commits));
+        }
+        let Some(request) = ledger.request_of(&answered.key, &answered.hash).cloned() else {
+            return Ok(Decision::effect(Effect::Nothing).after(commits));
+        };
         let asked_for = match &answered.answer {
             Answer::NotSent(not_sent) => not_sent.retry_after_us.unwrap_or(0),
             Answer::Accepted(_) | Answer::Rejected(_) | Answer::Unknown(_) => 0,
@@ -171,7 +172,10 @@ impl Rules {
         let refusal = match &answered.answer {
             Answer::Rejected(refusal) => refusal.clone(),
             Answer::NotSent(not_sent) if in_vain => {
-                let reason = format!("{}: the cancel was not sent within broker.retry_ms", not_sent.why);
+                let reason = format!(
+                    "{}: the broker took no cancel within broker.retry_ms; its events would tell of an earlier one",
+                    not_sent.why
+                );
                 Refusal::new(Code::BrokerUnavailable, reason)
             }
             Answer::Unknown(why) if in_vain => {

@@ -115,6 +115,8 @@ pub struct Answered {
     pub kind: AttemptKind,
     /// See `AttemptRecord`.
     pub number: u64,
+    /// A replace that may have been sent before.
+    pub resent: bool,
     pub answer: Answer,
     /// The request that it is an attempt of.
     pub key: RequestKey,
@@ -162,6 +164,8 @@ pub enum Effect {
         number: u64,
         terms: Terms,
         after_us: i64,
+        /// It may have been sent before: that this call does nothing then proves nothing.
+        resent: bool,
     },
     /// The broker's books are to be looked at for what became of an attempt.
     Look {

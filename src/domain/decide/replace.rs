@@ -54,6 +54,10 @@ impl Rules {
         if !order.state.status.is_working() || order.is_undecided() {
             return Ok(Decision::wait(Wait::Undecided(id)));
         }
+        // Its order was not there yet when the prices were read: they are read before it is looked at again.
+        if matches!(admit.view.market, Market::Unknown) && received.deliveries < 2 {
+            return Ok(Decision::wait(Wait::Undecided(id)));
+        }
         let spec = match self.new_spec(&order, &replace.terms) {
             Ok(spec) => spec,
             Err(refusal) => return refuse(ledger, order, refusal),
@@ -75,7 +79,7 @@ impl Rules {
         let number = commit.version();
         remember(ledger, received, Some(&order), Some(number));
         let (order, terms) = (commit.after.clone(), replace.terms.clone());
-        let effect = Effect::Replace { order, epoch, number, terms, after_us: 0 };
+        let effect = Effect::Replace { order, epoch, number, terms, after_us: 0, resent: false };
         Ok(Decision { effect, commits: vec![commit] })
     }
 
@@ -160,7 +164,7 @@ impl Rules {
         let (number, terms) = (pending.number, pending.terms.clone());
         match self.profile(&order.broker) {
             Profile::Embedded | Profile::DedupesForever => {
-                Effect::Replace { order, epoch, number, terms, after_us: 0 }
+                Effect::Replace { order, epoch, number, terms, after_us: 0, resent: true }
             }
             Profile::Deadline { .. } | Profile::OneShot { .. } => {
                 Effect::Look { order, epoch, kind: AttemptKind::Replace, number }
@@ -194,13 +198,10 @@ impl Rules {
                 self.refuse_replace(ledger, &request, &order, refusal.clone())?
             }
             // It proves that this call did nothing; an earlier one under the same number may have.
-            Answer::NotSent(_) if self.profile(&order.broker) == Profile::DedupesForever => {
-                if ledger.now.micros_since(request.received_at) > self.retry_us {
-                    let (epoch, number, kind) = (answered.epoch, pending.number, AttemptKind::Replace);
-                    Decision::effect(Effect::Look { order, epoch, kind, number })
-                } else {
-                    Decision::wait(Wait::Later { us: PAUSE_US })
-                }
+            Answer::NotSent(not_sent) if answered.resent => {
+                let us =
+                    not_sent.retry_after_us.unwrap_or(0).clamp(PAUSE_US, PAUSE_US.max(self.lease_us / 3));
+                Decision::wait(Wait::Later { us })
             }
             Answer::NotSent(not_sent) => {
                 note_answer(ledger, order.spec.id, AttemptKind::Replace, pending.number, "not_sent");
@@ -253,15 +254,6 @@ impl Rules {
             (Profile::OneShot { .. } | Profile::Deadline { .. }, _) => {
                 park(ledger, &request, &order, &pending)?
             }
-            (Profile::DedupesForever, _)
-                if looked.finding.reports.is_some()
-                    && ledger.now.micros_since(request.received_at) > self.retry_us =>
-            {
-                let reason = "the broker takes no requests and its books show the old terms: the replace was not \
-                              carried out within broker.retry_ms";
-                let refusal = Refusal::new(Code::BrokerUnavailable, reason);
-                self.refuse_replace(ledger, &request, &order, refusal)?
-            }
             (Profile::Embedded | Profile::DedupesForever, _) => {
                 Decision::effect(self.next_of_replace(order, looked.epoch, &pending))
             }
@@ -297,7 +289,8 @@ impl Rules {
             return Ok(Decision::effect(Effect::Nothing));
         };
         let (number, terms) = (commit.version(), pending.terms.clone());
-        let effect = Effect::Replace { order: commit.after.clone(), epoch, number, terms, after_us };
+        let effect =
+            Effect::Replace { order: commit.after.clone(), epoch, number, terms, after_us, resent: false };
         Ok(Decision { effect, commits: vec![commit] })
     }
 

@@ -30,6 +30,15 @@ impl Guarded {
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(status.is_ok_and(|s| s.success()), "kill -{name} {} failed", self.child.id());
+        // A signal to stop is obeyed a moment later: what is looked at then should be at rest.
+        let stopped = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+            stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('T'))
+        };
+        let started = std::time::Instant::now();
+        while name == "STOP" && !stopped() && started.elapsed().as_secs() < 5 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 
     /// The exit code, where it has ended. A process that a signal ended has 128 + the signal, as in a shell.

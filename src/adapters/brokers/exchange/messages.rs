@@ -131,9 +131,10 @@ impl OrderView {
             return Ok(vec![Report::Rejected(Refusal::new(Code::BrokerRejected, reason()))]);
         }
         let mut reports = vec![Report::Acknowledged { broker_order_id: self.order_id.clone() }];
-        if let Some(number) = &self.replace_id {
+        // One that is not a number is somebody else's.
+        if let Some(number) = self.replace_id.as_deref().and_then(|number| replace_number(number).ok()) {
             let terms = Terms { quantity: Some(self.quantity), price: self.price, stop_price: None };
-            reports.push(Report::Replaced { number: replace_number(number)?, terms });
+            reports.push(Report::Replaced { number, terms });
         }
         reports.extend(self.trades.iter().map(Trade::report));
         match self.status {

@@ -240,8 +240,11 @@ impl Broker for ExchangeBroker {
 
     async fn query(&self, order: &Order) -> Result<Finding, BrokerError> {
         let path = ["orders", order.spec.client_order_id.as_str()];
+        let asked = self.clock.now();
         let heard = self.call::<()>(Method::GET, &path, None).await;
-        if let Some(as_of) = answers::unknown_order(&heard) {
+        if let Some(told_at) = answers::unknown_order(&heard) {
+            // It looked when it was asked, or later; the answer may have taken its time.
+            let as_of = told_at.plus_micros(-self.clock.now().micros_since(asked));
             return Ok(Finding { as_of, reports: None });
         }
         let found: OrderAnswer = self.understood("query", heard)?;
@@ -290,10 +293,16 @@ impl Broker for ExchangeBroker {
         let feed: Transactions = self.understood("updates", heard)?;
         let cursor =
             feed.transactions.iter().map(|transaction| transaction.id).max().unwrap_or(cursor).max(cursor);
-        let mut told = Vec::with_capacity(feed.transactions.len());
-        for transaction in feed.transactions {
+        let mut transactions = feed.transactions;
+        transactions.sort_by_key(|transaction| transaction.id);
+        let mut told = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
             let text = transaction.text();
-            let report = transaction.report().map_err(|why| self.error("updates", why))?;
+            // One that is not understood must not keep those behind it out.
+            let report = transaction
+                .report()
+                .inspect_err(|why| tracing::error!(why, text, "ALARM: a transaction cannot be read"))
+                .ok();
             told.push(BrokerUpdate { client_order_id: transaction.client_order_id, report, text });
         }
         Ok(Updates { told, cursor })

@@ -95,7 +95,8 @@ impl SqliteJournal {
     ) -> Result<Vec<(u64, Order)>, sqlx::Error> {
         let sql = orders_where!(
             "admission > ? AND (updated_us >= ? OR status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')) \
-             ORDER BY admission LIMIT ?"
+             AND NOT EXISTS (SELECT 1 FROM order_commits c JOIN outbox_commits b ON b.seq = c.seq \
+             WHERE c.order_id = orders.id) ORDER BY admission LIMIT ?"
         );
         let query = sqlx::query(sql).bind(signed(after)).bind(since.micros()).bind(i64::from(limit));
         let mut orders = Vec::new();

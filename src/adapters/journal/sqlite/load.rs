@@ -164,13 +164,13 @@ async fn load_recent(
 ) -> Result<Vec<OrderId>, sqlx::Error> {
     let (known, mut unread): (Vec<OrderId>, Vec<OrderId>) =
         wanted.iter().partition(|id| recent.get(id).is_some());
-    let sql =
-        "SELECT id, admission, version, lease_epoch FROM orders WHERE id IN (SELECT value FROM json_each(?))";
+    let sql = "SELECT id, admission, version, lease_epoch, answered FROM orders WHERE id IN (SELECT value FROM json_each(?))";
     for row in select(conn, sql, &known).await? {
         let Some(id) = rows::order_id(&row, "id")? else { continue };
         let Some(record) = recent.get(&id) else { continue };
         let same = rows::unsigned(&row, "version")? == record.order.state.version
-            && rows::unsigned(&row, "lease_epoch")? == record.lease.epoch;
+            && rows::unsigned(&row, "lease_epoch")? == record.lease.epoch
+            && row.try_get::<bool, _>("answered")? == record.answered;
         if same {
             let record = OrderRecord { admission: rows::unsigned(&row, "admission")?, ..record.clone() };
             ledger.by_client_id.insert(record.order.spec.client_order_id.clone(), id);

@@ -40,7 +40,7 @@ impl Attempt {
     fn answered(&mut self, epoch: u64, number: u64, answer: Answer) -> Decision {
         let (key, hash) = (self.received.key.clone(), self.received.hash);
         let (order_id, kind, view) = (self.id, AttemptKind::Submit, self.view("w1"));
-        let input = Answered { order_id, epoch, kind, number, answer, key, hash, view };
+        let input = Answered { order_id, epoch, kind, number, resent: false, answer, key, hash, view };
         self.desk.rules.decide(&mut self.desk.ledger, &Input::Answered(Box::new(input))).unwrap()
     }
 

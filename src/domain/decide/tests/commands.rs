@@ -33,7 +33,7 @@ fn answered(
 ) -> Decision {
     let view = View { market: fixed("100"), clocks: Arc::default(), worker: "w1".into() };
     let (order_id, key, hash) = (order.spec.id, received.key.clone(), received.hash);
-    let input = Answered { order_id, epoch, kind, number, answer, key, hash, view };
+    let input = Answered { order_id, epoch, kind, number, resent: false, answer, key, hash, view };
     desk.rules.decide(&mut desk.ledger, &Input::Answered(Box::new(input))).unwrap()
 }
 
