@@ -139,6 +139,8 @@ impl Running {
         let settings = self.context.settings;
         let shutdown = self.context.shutdown.clone();
         let broken = tokio::select! {
+            // Asked first: a loop that ends because it was asked to is not broken.
+            biased;
             () = shutdown.cancelled() => false,
             ended = &mut self.requests => { tracing::error!(?ended, "ALARM: the loop that reads requests has ended"); true }
             ended = self.loops.join_next() => { tracing::error!(?ended, "ALARM: a loop of the worker has ended"); true }
