@@ -290,6 +290,10 @@ impl Broker for ExchangeBroker {
             .append_pair("wait_ms", &FEED_WAIT.as_millis().to_string());
         let request = self.http.get(url).timeout(self.timeout + FEED_WAIT);
         let heard = self.hear(request).await;
+        // What happened while the feed was away is found by comparing the books once it is back.
+        if !matches!(heard, Heard::Answer { .. }) {
+            self.connected.store(false, Ordering::Relaxed);
+        }
         let feed: Transactions = self.understood("updates", heard)?;
         let cursor =
             feed.transactions.iter().map(|transaction| transaction.id).max().unwrap_or(cursor).max(cursor);
