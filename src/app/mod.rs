@@ -271,6 +271,7 @@ impl Worker {
                 journal.clone(),
                 journal.clone(),
                 quotes.clone(),
+                clock.clone(),
             ))),
         };
         let engine = Arc::new(Engine {

@@ -131,6 +131,22 @@ fn details(kind: &EventKind) -> String {
             format!("{verdict}, says {}: {}", how.by, how.why)
         }
         EventKind::Rejected(refusal) => refusal.to_string(),
+        EventKind::Trailed(trail) => {
+            format!("stop price {}, {} was reached", trail.stop_price, trail.water_mark)
+        }
+        EventKind::Triggered(by) => by.price.map(|price| format!("at {price}")).unwrap_or_default(),
+        EventKind::Restated(by) => format!("{}: {}", terms(&by.terms), by.reason),
+        EventKind::TradeCorrected(by) => {
+            let (was, now) = (&by.was, &by.now);
+            format!(
+                "trade {}: {} at {} was {} at {}: {}",
+                by.trade_id, now.quantity, now.price, was.quantity, was.price, by.reason
+            )
+        }
+        EventKind::TradeBusted(by) => {
+            let was = by.was.as_ref().map(|was| format!(" of {} at {}", was.quantity, was.price));
+            format!("trade {}{}: {}", by.trade_id, was.unwrap_or_default(), by.reason)
+        }
     }
 }
 

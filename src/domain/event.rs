@@ -11,6 +11,7 @@ use super::order::OrderSpec;
 use super::refusal::Refusal;
 use super::status::Step;
 use super::time::Timestamp;
+use super::trade::{TradeBust, TradeChange, TradeCorrection};
 
 /// One thing that happened to one order.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,16 @@ pub enum EventKind {
     Cancelled(Reason),
     Rejected(Refusal),
     Expired(Reason),
+    /// A trailing stop follows the market.
+    Trailed(Trail),
+    /// The price that a conditional order waits for was reached: from here on it is worked.
+    Triggered(Triggering),
+    /// The broker changed the terms without being asked to.
+    Restated(Restatement),
+    /// The broker corrected a fill. The fill's own event stays as it is.
+    TradeCorrected(TradeCorrection),
+    /// The broker took a fill back.
+    TradeBusted(TradeBust),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +67,9 @@ pub struct Attempt {
     pub attempt: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
+    /// The worst price of a market order with `max_slippage`: the reference price of then and that percentage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_price: Option<Price>,
 }
 
 /// Fixed when an attempt is journaled, and enforced by the broker. Both by the broker's clock.
@@ -127,6 +141,29 @@ pub struct Resolution {
     pub why: String,
 }
 
+/// Where a trailing stop stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trail {
+    /// The best price since it was placed: the highest for a sell, the lowest for a buy.
+    pub water_mark: Price,
+    /// What triggers it now.
+    pub stop_price: Price,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggering {
+    /// The price that did it, where the broker says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+}
+
+/// Terms that the broker put in force of its own accord.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restatement {
+    pub terms: Terms,
+    pub reason: String,
+}
+
 /// Some of an order was executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fill {
@@ -172,21 +209,80 @@ impl EventKind {
             Self::Cancelled(_) => "Cancelled",
             Self::Rejected(_) => "Rejected",
             Self::Expired(_) => "Expired",
+            Self::Trailed(_) => "Trailed",
+            Self::Triggered(_) => "Triggered",
+            Self::Restated(_) => "Restated",
+            Self::TradeCorrected(_) => "TradeCorrected",
+            Self::TradeBusted(_) => "TradeBusted",
         }
     }
 
-    /// The row of the transition table; `None` for `Created`, which makes the order. `open_after` is
-    /// the quantity still open once this event is booked.
+    /// What it does to a trade, where it is about one.
     #[must_use]
-    pub fn step(&self, open_after: Decimal) -> Option<Step> {
+    pub fn trade(&self) -> Option<TradeChange<'_>> {
+        match self {
+            Self::Fill(fill) => Some(TradeChange {
+                trade_id: &fill.trade_id,
+                was: None,
+                now: Some(fill.traded()),
+                at: fill.executed_at,
+                position_sequence: fill.position_sequence,
+            }),
+            Self::TradeCorrected(by) => Some(TradeChange {
+                trade_id: &by.trade_id,
+                was: Some((by.was.traded(), by.booked_at)),
+                now: Some(by.now.traded()),
+                at: by.corrected_at,
+                position_sequence: by.position_sequence,
+            }),
+            Self::TradeBusted(by) => Some(TradeChange {
+                trade_id: &by.trade_id,
+                was: by.was.as_ref().map(|was| (was.traded(), by.booked_at)),
+                now: None,
+                at: by.busted_at,
+                position_sequence: by.position_sequence,
+            }),
+            Self::Created(_)
+            | Self::Validated
+            | Self::PendingSubmit(_)
+            | Self::Submitted(_)
+            | Self::SubmitFailed(_)
+            | Self::Acknowledged(_)
+            | Self::CancelRequested(_)
+            | Self::CancelRefused(_)
+            | Self::ReplaceRequested(_)
+            | Self::ReplaceRefused(_)
+            | Self::Replaced(_)
+            | Self::Parked(_)
+            | Self::Resolved(_)
+            | Self::Cancelled(_)
+            | Self::Rejected(_)
+            | Self::Expired(_)
+            | Self::Trailed(_)
+            | Self::Triggered(_)
+            | Self::Restated(_) => None,
+        }
+    }
+
+    /// The row of the transition table; `None` for `Created`, which makes the order. `open_after` and `filled_after`
+    /// are the quantities that are open and filled once this event is booked.
+    #[must_use]
+    pub fn step(&self, open_after: Decimal, filled_after: Quantity) -> Option<Step> {
         Some(match self {
             Self::Created(_) => return None,
             Self::Validated => Step::Validate,
             Self::PendingSubmit(_) => Step::Attempt,
             Self::Submitted(_) => Step::Submit,
             Self::Acknowledged(_) => Step::Acknowledge,
-            Self::Fill(_) | Self::Replaced(_) if open_after <= Decimal::ZERO => Step::FillRest,
+            Self::Fill(_) | Self::Replaced(_) | Self::Restated(_) if open_after <= Decimal::ZERO => {
+                Step::FillRest
+            }
             Self::Fill(_) => Step::FillPart,
+            // It took nothing back.
+            Self::TradeBusted(bust) if bust.was.is_none() => Step::Note,
+            Self::TradeCorrected(_) | Self::TradeBusted(_) if open_after <= Decimal::ZERO => Step::FillRest,
+            Self::TradeCorrected(_) | Self::TradeBusted(_) if filled_after.is_zero() => Step::UnfillAll,
+            Self::TradeCorrected(_) | Self::TradeBusted(_) => Step::UnfillPart,
             Self::CancelRequested(_)
             | Self::CancelRefused(_)
             | Self::ReplaceRequested(_)
@@ -194,7 +290,10 @@ impl EventKind {
             | Self::Replaced(_)
             | Self::SubmitFailed(_)
             | Self::Parked(_)
-            | Self::Resolved(_) => Step::Note,
+            | Self::Resolved(_)
+            | Self::Trailed(_)
+            | Self::Triggered(_)
+            | Self::Restated(_) => Step::Note,
             Self::Cancelled(_) => Step::Cancel,
             Self::Rejected(_) => Step::Reject,
             Self::Expired(_) => Step::Expire,
@@ -227,6 +326,11 @@ impl Serialize for OrderEvent {
             EventKind::Replaced(details) => out.serialize_field("details", details)?,
             EventKind::Resolved(details) => out.serialize_field("details", details)?,
             EventKind::Rejected(details) => out.serialize_field("details", details)?,
+            EventKind::Trailed(details) => out.serialize_field("details", details)?,
+            EventKind::Triggered(details) => out.serialize_field("details", details)?,
+            EventKind::Restated(details) => out.serialize_field("details", details)?,
+            EventKind::TradeCorrected(details) => out.serialize_field("details", details)?,
+            EventKind::TradeBusted(details) => out.serialize_field("details", details)?,
         }
         out.end()
     }
@@ -270,6 +374,11 @@ impl<'de> Deserialize<'de> for OrderEvent {
             "Cancelled" => EventKind::Cancelled(read(d)?),
             "Rejected" => EventKind::Rejected(read(d)?),
             "Expired" => EventKind::Expired(read(d)?),
+            "Trailed" => EventKind::Trailed(read(d)?),
+            "Triggered" => EventKind::Triggered(read(d)?),
+            "Restated" => EventKind::Restated(read(d)?),
+            "TradeCorrected" => EventKind::TradeCorrected(read(d)?),
+            "TradeBusted" => EventKind::TradeBusted(read(d)?),
             other => return Err(de::Error::custom(format!("unknown event type {other}"))),
         };
         Ok(Self { event_id: raw.event_id, version: raw.version, timestamp: raw.timestamp, kind })

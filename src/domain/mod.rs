@@ -18,4 +18,5 @@ pub mod request;
 pub mod risk;
 pub mod status;
 pub mod time;
+pub mod trade;
 pub mod venue;

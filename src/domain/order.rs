@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::amount::{self, Amount, Price, Quantity};
-use super::event::{Deadline, EventKind, Fill, OrderEvent, Terms};
+use super::event::{Deadline, EventKind, OrderEvent, Terms, Trail};
 use super::ids::{BrokerName, ClientOrderId, OrderId, Symbol};
 use super::order_type::{Condition, ExecutionInstructions, OrderType, Side, TimeInForce};
 use super::refusal::Refusal;
 use super::status::{self, InvalidTransition, Status};
 use super::time::Timestamp;
+use super::trade::TradeChange;
 
 /// What was asked for: the fields of an order that a producer may give. Never changes, but by a replace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,6 +105,15 @@ pub struct OrderState {
     /// Version of the newest replace request that the broker carried out; 0: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub replaced: u64,
+    /// Of a trailing stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail: Option<Trail>,
+    /// A conditional order: the price that it waited for was reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub triggered: bool,
+    /// The worst price that the last attempt of a market order allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_price: Option<Price>,
     pub refusal: Option<Refusal>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -184,6 +194,9 @@ impl Order {
                 pending_cancel: false,
                 pending_replace: None,
                 replaced: 0,
+                trail: None,
+                triggered: false,
+                worst_price: None,
                 refusal: None,
                 created_at: event.timestamp,
                 updated_at: event.timestamp,
@@ -216,26 +229,24 @@ impl Order {
         if event.version != self.state.version + 1 {
             return Err(ApplyError::Version { order, current: self.state.version, found: event.version });
         }
-        let booked = match &event.kind {
-            EventKind::Fill(fill) => Some(
-                self.booked(fill)
-                    .ok_or_else(|| ApplyError::Overflow { order, trade_id: fill.trade_id.clone() })?,
+        let booked = match event.kind.trade() {
+            None => None,
+            Some(trade) => Some(
+                self.booked(&trade)
+                    .ok_or_else(|| ApplyError::Overflow { order, trade_id: trade.trade_id.to_owned() })?,
             ),
+        };
+        let terms = match &event.kind {
+            EventKind::Replaced(by) => Some(&by.terms),
+            EventKind::Restated(by) => Some(&by.terms),
             _ => None,
         };
-        let (total, filled) = match &event.kind {
-            EventKind::Replaced(by) => {
-                (by.terms.quantity.unwrap_or(self.spec.quantity), self.state.filled_quantity)
-            }
-            _ => (
-                self.spec.quantity,
-                booked.as_ref().map_or(self.state.filled_quantity, |b| b.filled_quantity),
-            ),
-        };
+        let total = terms.and_then(|terms| terms.quantity).unwrap_or(self.spec.quantity);
+        let filled = booked.as_ref().map_or(self.state.filled_quantity, |booked| booked.filled_quantity);
         // What is left must be exact too, or the reservation would be lost.
         let open = amount::sub(total.get(), filled.get())
             .ok_or_else(|| ApplyError::Overflow { order, trade_id: event.kind.name().to_owned() })?;
-        let step = event.kind.step(open).ok_or(ApplyError::Transition {
+        let step = event.kind.step(open, filled).ok_or(ApplyError::Transition {
             order,
             error: InvalidTransition { status: self.state.status, step: status::Step::Validate },
         })?;
@@ -247,7 +258,7 @@ impl Order {
             self.state.filled_notional = booked.filled_notional;
             self.state.commissions = booked.commissions;
             self.state.commission = booked.commission;
-            self.state.fills += 1;
+            self.state.fills += u32::from(matches!(event.kind, EventKind::Fill(_)));
         }
         self.note(event);
         if !matches!(to, Status::PendingSubmit | Status::Submitted) {
@@ -270,8 +281,14 @@ impl Order {
             EventKind::Created(_)
             | EventKind::Validated
             | EventKind::Cancelled(_)
-            | EventKind::Expired(_) => {}
+            | EventKind::Expired(_)
+            | EventKind::TradeCorrected(_)
+            | EventKind::TradeBusted(_) => {}
+            EventKind::Trailed(trail) => self.state.trail = Some(*trail),
+            EventKind::Triggered(_) => self.state.triggered = true,
+            EventKind::Restated(by) => self.spec.take(&by.terms),
             EventKind::PendingSubmit(attempt) => {
+                self.state.worst_price = attempt.limit_price;
                 self.state.attempts = attempt.attempt;
                 self.state.retry_at = None;
                 self.state.open_attempt = Some(OpenAttempt {
@@ -331,24 +348,40 @@ impl Order {
         self.state.events.push(Cow::Borrowed(event.kind.name()));
     }
 
-    fn booked(&self, fill: &Fill) -> Option<Booked> {
-        let notional = amount::mul(fill.quantity.get(), fill.price.get())?;
-        let mut commissions = self.state.commissions.clone();
-        let mut commission = self.state.commission;
-        if let Some(paid) = &fill.commission {
-            let sum = commissions.entry(paid.asset.clone()).or_insert(Amount::ZERO);
-            *sum = sum.checked_add(paid.amount)?;
-            commission = match (commission, paid.quote_value) {
-                (Some(sum), Some(value)) => Some(sum.checked_add(value)?),
-                _ => None,
-            };
+    /// The sums with one trade taken back and another booked in its place.
+    fn booked(&self, trade: &TradeChange<'_>) -> Option<Booked> {
+        let state = &self.state;
+        let (mut quantity, mut notional) = (state.filled_quantity.get(), state.filled_notional);
+        let (mut commissions, mut commission) = (state.commissions.clone(), state.commission);
+        let was = trade.was.map(|(was, _)| (was, Decimal::NEGATIVE_ONE));
+        let now = trade.now.map(|now| (now, Decimal::ONE));
+        for (terms, sign) in was.into_iter().chain(now) {
+            quantity = amount::add(quantity, sign * terms.quantity.get())?;
+            let worth = amount::mul(terms.quantity.get(), terms.price.get())?;
+            notional = notional.checked_add(Amount::of(sign * worth))?;
+            if let Some(paid) = terms.commission {
+                let sum = commissions.entry(paid.asset.clone()).or_insert(Amount::ZERO);
+                *sum = sum.checked_add(Amount::of(sign * paid.amount.get()))?;
+                commission = match (commission, paid.quote_value) {
+                    (Some(sum), Some(value)) => Some(sum.checked_add(Amount::of(sign * value.get()))?),
+                    _ => None,
+                };
+            }
         }
-        Some(Booked {
-            filled_quantity: self.state.filled_quantity.checked_add(fill.quantity)?,
-            filled_notional: self.state.filled_notional.checked_add(Amount::of(notional))?,
-            commissions,
-            commission,
-        })
+        let filled_quantity = Quantity::new(quantity).ok()?;
+        Some(Booked { filled_quantity, filled_notional: notional, commissions, commission })
+    }
+
+    /// When time ends it; from that instant on nothing of it is executed.
+    #[must_use]
+    pub const fn ends_at(&self) -> Option<Timestamp> {
+        self.spec.time_in_force.ends_at(self.state.created_at)
+    }
+
+    /// It waits for a price, and is not worked until that is reached.
+    #[must_use]
+    pub const fn awaits_trigger(&self) -> bool {
+        self.spec.order_type.trigger().is_some() && !self.state.triggered
     }
 
     /// What was not executed; zero where more than the quantity was.
@@ -392,24 +425,7 @@ impl OrderSpec {
         if let Some(quantity) = terms.quantity {
             self.quantity = quantity;
         }
-        let (price, stop) = (terms.price, terms.stop_price);
-        match &mut self.order_type {
-            OrderType::Limit { price: limit } => *limit = price.unwrap_or(*limit),
-            OrderType::Stop { stop_price } => *stop_price = stop.unwrap_or(*stop_price),
-            OrderType::StopLimit { stop_price, limit_price } => {
-                *stop_price = stop.unwrap_or(*stop_price);
-                *limit_price = price.unwrap_or(*limit_price);
-            }
-            OrderType::MarketIfTouched { trigger_price } => *trigger_price = stop.unwrap_or(*trigger_price),
-            OrderType::LimitIfTouched { trigger_price, limit_price } => {
-                *trigger_price = stop.unwrap_or(*trigger_price);
-                *limit_price = price.unwrap_or(*limit_price);
-            }
-            OrderType::Market
-            | OrderType::TrailingStop { .. }
-            | OrderType::Iceberg { .. }
-            | OrderType::Custom { .. } => {}
-        }
+        self.order_type.reprice(terms.price, terms.stop_price);
     }
 }
 

@@ -23,6 +23,14 @@ impl Side {
         }
     }
 
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Buy => Self::Sell,
+            Self::Sell => Self::Buy,
+        }
+    }
+
     /// `value` with the sign that this side gives a position.
     #[must_use]
     pub fn signed(self, value: Decimal) -> Decimal {
@@ -92,6 +100,50 @@ impl OrderType {
         }
     }
 
+    /// Puts new prices in force, of those that it has.
+    pub fn reprice(&mut self, price: Option<Price>, stop: Option<Price>) {
+        match self {
+            Self::Limit { price: limit } => *limit = price.unwrap_or(*limit),
+            Self::Stop { stop_price } => *stop_price = stop.unwrap_or(*stop_price),
+            Self::StopLimit { stop_price, limit_price } => {
+                *stop_price = stop.unwrap_or(*stop_price);
+                *limit_price = price.unwrap_or(*limit_price);
+            }
+            Self::MarketIfTouched { trigger_price } => *trigger_price = stop.unwrap_or(*trigger_price),
+            Self::LimitIfTouched { trigger_price, limit_price } => {
+                *trigger_price = stop.unwrap_or(*trigger_price);
+                *limit_price = price.unwrap_or(*limit_price);
+            }
+            Self::Market | Self::TrailingStop { .. } | Self::Iceberg { .. } | Self::Custom { .. } => {}
+        }
+    }
+
+    /// What triggers it, where it names a price for that.
+    #[must_use]
+    pub const fn stop_price(&self) -> Option<Price> {
+        match self.trigger() {
+            Some(Trigger::Stop(price) | Trigger::Touch(price)) => Some(price),
+            Some(Trigger::Trail { .. }) | None => None,
+        }
+    }
+
+    /// What sets it free, where it waits for a price before it is worked.
+    #[must_use]
+    pub const fn trigger(&self) -> Option<Trigger> {
+        match self {
+            Self::Stop { stop_price } | Self::StopLimit { stop_price, .. } => {
+                Some(Trigger::Stop(*stop_price))
+            }
+            Self::MarketIfTouched { trigger_price } | Self::LimitIfTouched { trigger_price, .. } => {
+                Some(Trigger::Touch(*trigger_price))
+            }
+            Self::TrailingStop { distance, distance_type } => {
+                Some(Trigger::Trail { distance: *distance, distance_type: *distance_type })
+            }
+            Self::Market | Self::Limit { .. } | Self::Iceberg { .. } | Self::Custom { .. } => None,
+        }
+    }
+
     /// Every price it names, with the name of its field: what the tick size and the collar apply to.
     #[must_use]
     pub fn prices(&self) -> Vec<(&'static str, Price)> {
@@ -110,6 +162,17 @@ impl OrderType {
             }
         }
     }
+}
+
+/// The price that a conditional order waits for. A stop follows the market's move, an if-touched order goes against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// A buy from this price up, a sell from this price down.
+    Stop(Price),
+    /// A buy from this price down, a sell from this price up.
+    Touch(Price),
+    /// A stop that follows the best price since it was placed, so far behind.
+    Trail { distance: Price, distance_type: DistanceType },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -140,7 +203,28 @@ impl TimeInForce {
             Self::Day => "DAY",
         }
     }
+
+    /// When an order placed at `placed` ends: from that instant on nothing of it is executed. A day ends at 00:00 UTC.
+    #[must_use]
+    pub const fn ends_at(self, placed: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Gtd { expires_at } => Some(expires_at),
+            Self::Day => Some(placed.session_start(0).plus_micros(DAY_US)),
+            Self::Gtc | Self::Ioc | Self::Fok | Self::Moc | Self::Loc => None,
+        }
+    }
+
+    /// What does not execute at once may stay in the book.
+    #[must_use]
+    pub const fn may_rest(self) -> bool {
+        match self {
+            Self::Gtc | Self::Gtd { .. } | Self::Day => true,
+            Self::Ioc | Self::Fok | Self::Moc | Self::Loc => false,
+        }
+    }
 }
+
+const DAY_US: i64 = 86_400_000_000;
 
 /// How an order is to be worked.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

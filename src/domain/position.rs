@@ -4,8 +4,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::amount::{self, Amount, Quantity};
-use super::event::Fill;
 use super::order_type::Side;
+use super::trade::{TradeChange, Traded};
 
 /// Decimals to which the cost of a part of a position is rounded. What is taken from the cost is what
 /// is realized against, so the sum of both stays exact.
@@ -22,8 +22,10 @@ pub struct Position {
     pub realized_pnl: Amount,
     /// Commission in the quote currency; fills whose commission could not be converted are not in it.
     pub commission: Amount,
-    /// Fills booked so far.
+    /// Fills, corrections and busts booked so far.
     pub sequence: u64,
+    /// The last of them that closed a part of the position; 0: none did.
+    pub closed_at: u64,
     /// What open orders may still buy.
     pub reserved_buy: Quantity,
     /// What open orders may still sell.
@@ -37,20 +39,41 @@ impl Position {
         realized_pnl: Amount::ZERO,
         commission: Amount::ZERO,
         sequence: 0,
+        closed_at: 0,
         reserved_buy: Quantity::ZERO,
         reserved_sell: Quantity::ZERO,
     };
 
-    /// Books a fill: the part that closes realizes against the average cost, the rest opens at the
-    /// fill's price. `None` where a sum has more digits than an amount can hold.
+    /// Books a fill, a correction or a bust of an order of `side`; the next in sequence. `None` where a sum has more
+    /// digits than an amount can hold.
     #[must_use]
-    pub fn booked(&self, side: Side, fill: &Fill) -> Option<Self> {
+    pub fn booked(&self, side: Side, change: &TradeChange<'_>) -> Option<Self> {
+        let mut after = Self { sequence: self.sequence + 1, ..self.clone() };
+        if let Some((was, booked_at)) = change.was {
+            after = if booked_at > self.closed_at {
+                // It is a part of the open quantity as it was booked: it leaves as it came.
+                after.undone(side, was)?
+            } else {
+                // Something was closed against the average since: it is closed, too, at its own price.
+                after.traded(side.opposite(), was)?
+            };
+            after.commission = after.commission.checked_sub(paid(was))?;
+        }
+        if let Some(now) = change.now {
+            after = after.traded(side, now)?;
+            after.commission = after.commission.checked_add(paid(now))?;
+        }
+        Some(after)
+    }
+
+    /// The part of a trade that closes realizes against the average cost, the rest opens at the trade's price.
+    fn traded(self, side: Side, trade: Traded<'_>) -> Option<Self> {
         let held = self.quantity.get();
-        let traded = side.signed(fill.quantity.get());
-        let price = fill.price.get();
-        let opposite = !held.is_zero() && held.is_sign_negative() != traded.is_sign_negative();
-        let closing = if opposite { fill.quantity.get().min(held.abs()) } else { Decimal::ZERO };
-        let opening = amount::sub(fill.quantity.get(), closing)?;
+        let signed = side.signed(trade.quantity.get());
+        let price = trade.price.get();
+        let opposite = !held.is_zero() && held.is_sign_negative() != signed.is_sign_negative();
+        let closing = if opposite { trade.quantity.get().min(held.abs()) } else { Decimal::ZERO };
+        let opening = amount::sub(trade.quantity.get(), closing)?;
 
         let closed_cost = if closing == held.abs() {
             self.cost.get()
@@ -66,14 +89,22 @@ impl Position {
         let (closed_cost, realized) =
             if closing.is_zero() { (Decimal::ZERO, Decimal::ZERO) } else { (closed_cost, realized) };
         let opened_cost = side.signed(amount::mul(opening, price)?);
-        let paid = fill.commission.as_ref().and_then(|c| c.quote_value).unwrap_or(Amount::ZERO);
         Some(Self {
-            quantity: Amount::of(amount::add(held, traded)?),
+            quantity: Amount::of(amount::add(held, signed)?),
             cost: Amount::of(amount::add(amount::sub(self.cost.get(), closed_cost)?, opened_cost)?),
             realized_pnl: Amount::of(amount::add(self.realized_pnl.get(), realized)?),
-            commission: self.commission.checked_add(paid)?,
-            sequence: self.sequence + 1,
-            ..self.clone()
+            closed_at: if closing.is_zero() { self.closed_at } else { self.sequence },
+            ..self
+        })
+    }
+
+    /// Without a trade that only opened, and of which nothing was closed since.
+    fn undone(self, side: Side, trade: Traded<'_>) -> Option<Self> {
+        let worth = amount::mul(trade.quantity.get(), trade.price.get())?;
+        Some(Self {
+            quantity: Amount::of(amount::sub(self.quantity.get(), side.signed(trade.quantity.get()))?),
+            cost: Amount::of(amount::sub(self.cost.get(), side.signed(worth))?),
+            ..self
         })
     }
 
@@ -118,16 +149,21 @@ impl Position {
     }
 }
 
+/// What a trade's commission comes to in the quote currency, as far as that is known.
+fn paid(trade: Traded<'_>) -> Amount {
+    trade.commission.and_then(|commission| commission.quote_value).unwrap_or(Amount::ZERO)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::event::Commission;
     use crate::domain::time::Timestamp;
+    use crate::domain::trade::TradeTerms;
     use proptest::prelude::*;
 
-    fn fill(quantity: &str, price: &str, commission: &str) -> Fill {
-        Fill {
-            trade_id: "t".into(),
+    fn terms(quantity: &str, price: &str, commission: &str) -> TradeTerms {
+        TradeTerms {
             quantity: quantity.parse().unwrap(),
             price: price.parse().unwrap(),
             commission: Some(Commission {
@@ -135,15 +171,27 @@ mod tests {
                 amount: commission.parse().unwrap(),
                 quote_value: Some(commission.parse().unwrap()),
             }),
-            executed_at: Timestamp::from_micros(0),
-            position_sequence: 1,
         }
     }
 
+    /// `was`: what is taken back, and where it was booked.
+    fn change<'a>(was: Option<(&'a TradeTerms, u64)>, now: Option<&'a TradeTerms>) -> TradeChange<'a> {
+        let was = was.map(|(was, at)| (was.traded(), at));
+        TradeChange {
+            trade_id: "t",
+            was,
+            now: now.map(TradeTerms::traded),
+            at: Timestamp::from_micros(0),
+            position_sequence: 0,
+        }
+    }
+
+    fn bought(position: &Position, side: Side, quantity: &str, price: &str) -> Position {
+        position.booked(side, &change(None, Some(&terms(quantity, price, "0")))).unwrap()
+    }
+
     fn check(fills: &[(Side, &str, &str)], quantity: &str, average: Option<&str>, realized: &str) {
-        let position = fills
-            .iter()
-            .fold(Position::FLAT, |p, (side, q, price)| p.booked(*side, &fill(q, price, "0")).unwrap());
+        let position = fills.iter().fold(Position::FLAT, |p, (side, q, price)| bought(&p, *side, q, price));
         assert_eq!(position.quantity.to_string(), quantity, "{fills:?}");
         assert_eq!(position.average_price().map(|a| a.to_string()).as_deref(), average, "{fills:?}");
         assert_eq!(position.realized_pnl.to_string(), realized, "{fills:?}");
@@ -172,20 +220,80 @@ mod tests {
         );
     }
 
+    fn stands(position: &Position, quantity: &str, average: Option<&str>, realized: &str) {
+        assert_eq!(position.quantity.to_string(), quantity);
+        assert_eq!(position.average_price().map(|a| a.to_string()).as_deref(), average);
+        assert_eq!(position.realized_pnl.to_string(), realized);
+    }
+
+    #[test]
+    fn a_trade_of_which_nothing_was_closed_since_leaves_as_it_came() {
+        let first = terms("10", "100", "1");
+        let position = Position::FLAT.booked(Side::Buy, &change(None, Some(&first))).unwrap();
+        let position = bought(&position, Side::Buy, "10", "110");
+        stands(&position, "20", Some("105"), "0");
+        let busted = position.booked(Side::Buy, &change(Some((&first, 1)), None)).unwrap();
+        stands(&busted, "10", Some("110"), "0");
+        assert_eq!((busted.commission, busted.sequence), (Amount::ZERO, 3));
+        let corrected = position.booked(Side::Buy, &change(Some((&first, 1)), Some(&terms("5", "104", "2"))));
+        let corrected = corrected.unwrap();
+        stands(&corrected, "15", Some("108"), "0");
+        assert_eq!(corrected.commission.to_string(), "2");
+        // A bust that flattens leaves no cost behind.
+        let flat = busted.booked(Side::Buy, &change(Some((&terms("10", "110", "0"), 2)), None)).unwrap();
+        assert_eq!((flat.cost, flat.average_price()), (Amount::ZERO, None));
+    }
+
+    #[test]
+    fn a_trade_of_which_something_was_closed_is_closed_at_its_own_price() {
+        let first = terms("10", "100", "0");
+        let position = Position::FLAT.booked(Side::Buy, &change(None, Some(&first))).unwrap();
+        let position = bought(&position, Side::Buy, "10", "110");
+        let position = bought(&position, Side::Sell, "15", "120");
+        stands(&position, "5", Some("105"), "225");
+        // Without it the five would have been sold short: 1200 - 1100 realized, 5 short at 120.
+        let busted = position.booked(Side::Buy, &change(Some((&first, 1)), None)).unwrap();
+        stands(&busted, "-5", Some("100"), "200");
+        let mark = Decimal::from(115);
+        let never_bought = bought(&bought(&Position::FLAT, Side::Buy, "10", "110"), Side::Sell, "15", "120");
+        assert_eq!(busted.equity(mark), never_bought.equity(mark));
+    }
+
     proptest! {
-        /// cash + position · mark = realized − commission + unrealized, for any sequence of fills.
+        /// cash + position · mark = realized − commission + unrealized, for any sequence of fills, corrections and busts.
         #[test]
         fn money_is_conserved(
-            fills in prop::collection::vec((any::<bool>(), 1i64..100_000, 1i64..1_000_000, -500i64..500), 1..60),
+            steps in prop::collection::vec(
+                (any::<bool>(), 1i64..100_000, 1i64..1_000_000, -500i64..500, 0u8..6, any::<prop::sample::Index>()),
+                1..60,
+            ),
             mark in 1i64..1_000_000,
         ) {
             let mut position = Position::FLAT;
             let mut cash = Decimal::ZERO;
-            for (buys, quantity, price, paid) in fills {
-                let side = if buys { Side::Buy } else { Side::Sell };
-                let (quantity, price, paid) = (Decimal::new(quantity, 3), Decimal::new(price, 2), Decimal::new(paid, 2));
-                position = position.booked(side, &fill(&quantity.to_string(), &price.to_string(), &paid.to_string())).unwrap();
-                cash -= side.signed(quantity * price) + paid;
+            let worth = |side: Side, t: &TradeTerms| {
+                side.signed(t.quantity.get() * t.price.get()) + t.commission.as_ref().unwrap().amount.get()
+            };
+            // Of each side, what is booked of every trade, and where.
+            let mut booked: Vec<(Side, TradeTerms, u64)> = Vec::new();
+            for (buys, quantity, price, paid, what, which) in steps {
+                let text = |value: i64, scale: u32| Decimal::new(value, scale).to_string();
+                let new = terms(&text(quantity, 3), &text(price, 2), &text(paid, 2));
+                let place = position.sequence + 1;
+                let old = (what < 2 && !booked.is_empty()).then(|| booked.remove(which.index(booked.len())));
+                let side = old.as_ref().map_or(if buys { Side::Buy } else { Side::Sell }, |(side, ..)| *side);
+                let now = (what != 0 || old.is_none()).then_some(&new);
+                let was = old.as_ref().map(|(_, was, at)| (was, *at));
+                position = position.booked(side, &change(was, now)).unwrap();
+                cash += was.map_or(Decimal::ZERO, |(was, _)| worth(side, was));
+                if let Some(now) = now {
+                    cash -= worth(side, now);
+                    booked.push((side, now.clone(), place));
+                }
+                let held: Decimal = booked.iter().map(|(side, t, _)| side.signed(t.quantity.get())).sum();
+                prop_assert_eq!(position.quantity.get(), held);
+                let long = position.quantity.get().is_sign_positive();
+                prop_assert!(position.cost.get().is_zero() || position.cost.get().is_sign_positive() == long);
             }
             let mark = Decimal::new(mark, 2);
             let worth = cash + position.quantity.get() * mark;

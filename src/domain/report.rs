@@ -1,7 +1,7 @@
 //! What a broker claims about an order. Facts, whenever they arrive and however often.
 
 use super::amount::{Price, Quantity};
-use super::event::{Commission, Terms};
+use super::event::{Commission, Terms, Trail};
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -22,6 +22,23 @@ pub enum Report {
     Rejected(Refusal),
     /// A cancel request was refused; the order's life goes on.
     CancelRefused {
+        reason: String,
+    },
+    /// Where a trailing stop stands.
+    Trailed(Trail),
+    /// The price that a conditional order waits for was reached.
+    Triggered {
+        price: Option<Price>,
+    },
+    /// The broker changed the terms of its own accord.
+    Restated {
+        terms: Terms,
+        reason: String,
+    },
+    TradeCorrected(ReportedCorrection),
+    TradeBusted {
+        trade_id: String,
+        busted_at: Timestamp,
         reason: String,
     },
     /// The broker works the order under these terms since it carried out the replace of this number.
@@ -68,4 +85,17 @@ pub struct ReportedFill {
     pub price: Price,
     pub commission: Option<Commission>,
     pub executed_at: Timestamp,
+}
+
+/// What a trade was, as the broker says now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedCorrection {
+    pub trade_id: String,
+    pub quantity: Quantity,
+    pub price: Price,
+    /// `None`: as it was.
+    pub commission: Option<Commission>,
+    /// Of several corrections of a trade the latest counts.
+    pub corrected_at: Timestamp,
+    pub reason: String,
 }

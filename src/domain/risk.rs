@@ -118,6 +118,26 @@ pub fn expected_price(order: &OrderSpec, market: &Market) -> Option<Decimal> {
     own.or_else(|| market.offer(order.side).map(|offer| offer.price)).map(Price::get)
 }
 
+/// The worst price of a market order with `max_slippage`: so many percent beyond the reference price, on the
+/// instrument's grid where that is nearer.
+#[must_use]
+pub fn slippage_bound(order: &OrderSpec, market: &Market, tick: Option<Price>) -> Option<Price> {
+    let reference = market.reference()?;
+    let slippage = amount::percent_of(reference, order.max_slippage?.get())?;
+    let bound = amount::add(reference, order.side.signed(slippage))?;
+    let on_grid = match tick.map(Price::get) {
+        None => bound,
+        Some(tick) => {
+            let below = amount::sub(bound, bound.checked_rem(tick)?)?;
+            match order.side {
+                Side::Sell if below < bound => amount::add(below, tick)?,
+                Side::Buy | Side::Sell => below,
+            }
+        }
+    };
+    Price::new(on_grid).ok()
+}
+
 fn no_limits(symbol: &Symbol) -> Refusal {
     let reason =
         format!("no risk limits are in force for {symbol}: add a row for it or for * to risk.limits");

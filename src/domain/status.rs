@@ -119,6 +119,10 @@ pub enum Step {
     FillPart,
     /// A fill after which nothing is open.
     FillRest,
+    /// A trade was corrected or busted; some of the order is filled still, and some is open.
+    UnfillPart,
+    /// The same, and nothing of it is filled any more.
+    UnfillAll,
     Cancel,
     Reject,
     Expire,
@@ -127,13 +131,15 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Validate,
         Self::Attempt,
         Self::Submit,
         Self::Acknowledge,
         Self::FillPart,
         Self::FillRest,
+        Self::UnfillPart,
+        Self::UnfillAll,
         Self::Cancel,
         Self::Reject,
         Self::Expire,
@@ -153,7 +159,7 @@ pub struct InvalidTransition {
 ///
 /// Decisions of ours (validate, attempt, submit) happen only in their order. Facts of the broker's
 /// arrive late, twice and out of order, so every status past the attempt takes them; a terminal
-/// status is left only by a fill that says it was wrong.
+/// status is left only by a fill that says it was wrong, or by the correction of one.
 pub const fn next(status: Status, step: Step) -> Result<Status, InvalidTransition> {
     use Status as S;
     use Step as E;
@@ -183,6 +189,12 @@ pub const fn next(status: Status, step: Step) -> Result<Status, InvalidTransitio
         (S::Acknowledged, E::Note) => S::Acknowledged,
         (S::PartiallyFilled, E::Acknowledge | E::Note) => S::PartiallyFilled,
 
+        // A trade that was wrong opens what it had filled; what had ended otherwise stays ended.
+        (S::PartiallyFilled | S::Filled, E::UnfillPart) => S::PartiallyFilled,
+        (S::PartiallyFilled | S::Filled, E::UnfillAll) => S::Acknowledged,
+        (S::Cancelled, E::UnfillPart | E::UnfillAll) => S::Cancelled,
+        (S::Expired, E::UnfillPart | E::UnfillAll) => S::Expired,
+
         // What markets know: the fill and the cancel crossed on the wire.
         (S::Filled, E::FillPart | E::FillRest | E::Acknowledge | E::Note) => S::Filled,
         (S::Cancelled, E::FillPart | E::Acknowledge | E::Note) => S::Cancelled,
@@ -199,14 +211,26 @@ pub const fn next(status: Status, step: Step) -> Result<Status, InvalidTransitio
             | E::Acknowledge
             | E::FillPart
             | E::FillRest
+            | E::UnfillPart
+            | E::UnfillAll
             | E::Cancel
             | E::Expire
             | E::Note,
         )
-        | (S::Validated, E::Validate | E::Submit | E::Acknowledge | E::FillPart | E::FillRest)
-        | (S::PendingSubmit | S::Submitted, E::Validate)
-        | (S::Acknowledged, E::Validate | E::Attempt | E::Submit)
+        | (
+            S::Validated,
+            E::Validate
+            | E::Submit
+            | E::Acknowledge
+            | E::FillPart
+            | E::FillRest
+            | E::UnfillPart
+            | E::UnfillAll,
+        )
+        | (S::PendingSubmit | S::Submitted, E::Validate | E::UnfillPart | E::UnfillAll)
+        | (S::Acknowledged, E::Validate | E::Attempt | E::Submit | E::UnfillPart | E::UnfillAll)
         | (S::PartiallyFilled, E::Validate | E::Attempt | E::Submit | E::Reject)
+        | (S::Rejected, E::UnfillPart | E::UnfillAll)
         | (
             S::Filled | S::Cancelled | S::Rejected | S::Expired,
             E::Validate | E::Attempt | E::Submit | E::Cancel | E::Reject | E::Expire,
@@ -220,14 +244,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_fill_moves_a_terminal_order() {
+    fn only_a_fill_or_a_trade_that_was_wrong_moves_a_terminal_order() {
         for status in Status::ALL.into_iter().filter(|s| s.is_terminal()) {
             for step in Step::ALL {
                 match next(status, step) {
                     Ok(to) if to == status => {}
                     Ok(Status::Filled) => assert_eq!(step, Step::FillRest, "{status}"),
-                    Ok(Status::PartiallyFilled) => {
-                        assert_eq!((status, step), (Status::Rejected, Step::FillPart))
+                    Ok(Status::PartiallyFilled) => assert!(matches!(
+                        (status, step),
+                        (Status::Rejected, Step::FillPart) | (Status::Filled, Step::UnfillPart)
+                    )),
+                    Ok(Status::Acknowledged) => {
+                        assert_eq!((status, step), (Status::Filled, Step::UnfillAll))
                     }
                     Ok(to) => panic!("{status} moved to {to} by {step:?}"),
                     Err(_) => {}

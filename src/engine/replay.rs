@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::event::{EventKind, Fill};
+use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, Symbol};
 use crate::domain::order::Order;
 use crate::domain::order_type::Side;
 use crate::domain::position::Position;
+use crate::domain::trade::{BookedTrade, TradeChange};
 use crate::ports::journal::{History, JournalError, JournalReader, TradeRow};
 
 /// Orders read at a time.
@@ -42,8 +43,9 @@ type Key = (BrokerName, Symbol);
 
 #[derive(Default)]
 struct Rebuilt {
-    fills: Vec<(Side, Fill)>,
-    /// Its reservations, before the fills are booked.
+    /// Fills, corrections and busts, each with the side of its order.
+    trades: Vec<(Side, OrderEvent)>,
+    /// Its reservations, before the trades are booked.
     reserved: Option<Position>,
 }
 
@@ -95,38 +97,17 @@ fn compare_order(history: &History, rebuilt: &mut BTreeMap<Key, Rebuilt>, report
             report.differ(format!("order {id}: column {column} is {stored:?}, events say {expected:?}"));
         }
     }
-    let fills: Vec<&Fill> = history.events.iter().filter_map(fill_of).collect();
-    compare_trades(history, &fills, report);
+    let trades: Vec<&OrderEvent> =
+        history.events.iter().filter(|event| event.kind.trade().is_some()).collect();
+    compare_trades(history, &trades, report);
     let position = rebuilt.entry((order.broker.clone(), order.spec.symbol.clone())).or_default();
-    position.fills.extend(fills.into_iter().map(|fill| (order.spec.side, fill.clone())));
+    position.trades.extend(trades.into_iter().map(|event| (order.spec.side, event.clone())));
     let reserved = position.reserved.get_or_insert(Position::FLAT);
     if reserved
         .reserve(order.spec.side, crate::domain::amount::Quantity::ZERO, order.reserved_quantity())
         .is_none()
     {
         report.differ(format!("order {id}: the reservations of {} are too large to add", order.spec.symbol));
-    }
-}
-
-fn fill_of(event: &crate::domain::event::OrderEvent) -> Option<&Fill> {
-    match &event.kind {
-        EventKind::Fill(fill) => Some(fill),
-        EventKind::Created(_)
-        | EventKind::Validated
-        | EventKind::PendingSubmit(_)
-        | EventKind::Submitted(_)
-        | EventKind::Acknowledged(_)
-        | EventKind::CancelRequested(_)
-        | EventKind::CancelRefused(_)
-        | EventKind::ReplaceRequested(_)
-        | EventKind::ReplaceRefused(_)
-        | EventKind::Replaced(_)
-        | EventKind::SubmitFailed(_)
-        | EventKind::Parked(_)
-        | EventKind::Resolved(_)
-        | EventKind::Cancelled(_)
-        | EventKind::Rejected(_)
-        | EventKind::Expired(_) => None,
     }
 }
 
@@ -140,20 +121,17 @@ fn column_of(order: &Order, column: &str) -> String {
     }
 }
 
-fn compare_trades(history: &History, fills: &[&Fill], report: &mut Report) {
+fn compare_trades(history: &History, events: &[&OrderEvent], report: &mut Report) {
     let id = history.order.spec.id;
     let mut stored = history.trades.clone();
-    let mut expected: Vec<TradeRow> = fills
-        .iter()
-        .map(|fill| TradeRow {
-            trade_id: fill.trade_id.clone(),
-            quantity: fill.quantity,
-            price: fill.price,
-            position_sequence: fill.position_sequence,
-        })
-        .collect();
-    stored.sort_by_key(|trade| trade.position_sequence);
-    expected.sort_by_key(|trade| trade.position_sequence);
+    let mut expected: Vec<TradeRow> = Vec::with_capacity(events.len());
+    for change in events.iter().filter_map(|event| event.kind.trade()) {
+        let before = expected.iter().rev().find(|row| row.trade_id == change.trade_id).map(|row| &row.trade);
+        let trade = BookedTrade::after(before, &change);
+        expected.push(TradeRow { trade_id: change.trade_id.to_owned(), trade });
+    }
+    stored.sort_by_key(|row| row.trade.booked_at);
+    expected.sort_by_key(|row| row.trade.booked_at);
     if stored != expected {
         report.differ(format!(
             "order {id}: {} trades are stored, events say {} others",
@@ -170,26 +148,28 @@ fn compare_positions(
 ) {
     let mut stored: BTreeMap<Key, Position> =
         stored.into_iter().map(|(broker, symbol, position)| ((broker, symbol), position)).collect();
-    for (key, mut parts) in rebuilt {
+    for (key, parts) in rebuilt {
         let (broker, symbol) = &key;
-        parts.fills.sort_by_key(|(_, fill)| fill.position_sequence);
-        let gap = parts.fills.iter().zip(1..).find(|((_, fill), n)| fill.position_sequence != *n);
-        if let Some(((_, fill), n)) = gap {
+        let mut changes: Vec<(Side, TradeChange<'_>)> =
+            parts.trades.iter().filter_map(|(side, event)| Some((*side, event.kind.trade()?))).collect();
+        changes.sort_by_key(|(_, change)| change.position_sequence);
+        let gap = changes.iter().zip(1..).find(|((_, change), n)| change.position_sequence != *n);
+        if let Some(((_, change), n)) = gap {
             report.differ(format!(
-                "position {broker} {symbol}: fill {} is number {}, expected {n}",
-                fill.trade_id, fill.position_sequence
+                "position {broker} {symbol}: trade {} is number {}, expected {n}",
+                change.trade_id, change.position_sequence
             ));
         }
         let start = parts.reserved.unwrap_or(Position::FLAT);
         let expected =
-            parts.fills.iter().try_fold(start, |position, (side, fill)| position.booked(*side, fill));
+            changes.iter().try_fold(start, |position, (side, change)| position.booked(*side, change));
         let found = stored.remove(&key).unwrap_or(Position::FLAT);
         report.positions += 1;
         match expected {
             Some(expected) if expected == found => {}
             Some(expected) => report
                 .differ(format!("position {broker} {symbol}: stored {found:?}, events say {expected:?}")),
-            None => report.differ(format!("position {broker} {symbol}: its fills are too large to add")),
+            None => report.differ(format!("position {broker} {symbol}: its trades are too large to add")),
         }
     }
     for ((broker, symbol), position) in stored {

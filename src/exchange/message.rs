@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::{Price, Quantity};
+use crate::domain::event::Trail;
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::order_type::{OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
@@ -35,6 +36,8 @@ pub(super) struct Placement {
     pub order_type: OrderType,
     pub time_in_force: TimeInForce,
     pub post_only: bool,
+    #[serde(default)]
+    pub reduce_only: bool,
 }
 
 /// When a request may be carried out, by the exchange's clock.
@@ -68,7 +71,17 @@ pub(super) struct Change {
     /// The new total, fills included.
     pub quantity: Option<Quantity>,
     pub price: Option<Price>,
+    pub stop_price: Option<Price>,
     pub replace_id: String,
+}
+
+/// What becomes of a trade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Revision {
+    pub trade_id: String,
+    /// `None`: it is taken back.
+    pub terms: Option<(Quantity, Price)>,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +101,10 @@ pub(super) enum Command {
         window: Window,
     },
     Prices(BTreeMap<Symbol, PriceTerms>),
+    /// A trade is corrected, or taken back.
+    Revise(Revision),
+    /// Time has passed: what it ends is ended.
+    Tick,
     // What follows only reads. Nothing younger than `lag_us` is shown.
     Order {
         client_order_id: ClientOrderId,
@@ -120,7 +137,14 @@ pub(super) struct OrderView {
     pub symbol: Symbol,
     pub side: Side,
     pub quantity: Quantity,
+    /// As it is in force.
+    pub order_type: OrderType,
+    pub time_in_force: TimeInForce,
     pub price: Option<Price>,
+    pub stop_price: Option<Price>,
+    /// A conditional order: it is worked.
+    pub triggered: bool,
+    pub trail: Option<Trail>,
     pub filled_quantity: Quantity,
     pub status: OrderStatus,
     pub reason: Option<String>,
@@ -175,6 +199,7 @@ pub(super) enum Code {
     Timestamp,
     Duplicate,
     UnknownOrder,
+    UnknownTrade,
     NotOpen,
 }
 

@@ -14,6 +14,7 @@ mod transaction;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -25,9 +26,13 @@ use book::Book;
 pub use book::BookError;
 use ledger::Ledger;
 pub use ledger::LedgerError;
+use message::Command;
 pub use message::Dedupe;
 pub use sequencer::Now;
 use sequencer::Sequencer;
+
+/// Between two looks at what time has ended.
+const TICK: Duration = Duration::from_millis(50);
 
 pub struct Settings {
     pub listen: SocketAddr,
@@ -89,11 +94,21 @@ impl Exchange {
 
     /// Serves until `shutdown`; an error where the ledger fails, after which nothing is answered any more.
     pub async fn run(self, shutdown: Token) -> Result<(), ExchangeError> {
+        let ticking = tick(self.sequencer.clone());
         tokio::select! {
+            () = ticking => Err(ExchangeError::Ended),
             ended = http::serve(self.listener, self.sequencer, self.now, shutdown) => {
                 ended.map_err(ExchangeError::Http)
             }
             failure = self.failure => Err(failure.map_or(ExchangeError::Ended, ExchangeError::Ledger)),
         }
     }
+}
+
+/// Orders end by time also while nobody asks. Returns where the sequencer is gone, once its failure had time to be told.
+async fn tick(sequencer: Sequencer) {
+    while sequencer.ask(Command::Tick).await.is_ok() {
+        tokio::time::sleep(TICK).await;
+    }
+    tokio::time::sleep(20 * TICK).await;
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::amount::{Amount, AmountError, Price, Quantity};
+use crate::domain::event::Trail;
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::market::{Market, Quote};
 use crate::domain::order_type::Side;
@@ -46,6 +47,12 @@ pub(super) enum TransactionType {
     Cancelled,
     Expired,
     Replaced,
+    /// A trailing stop follows the market.
+    Trailed,
+    /// A conditional order is worked from here on.
+    Triggered,
+    TradeCorrected,
+    TradeBusted,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,16 +69,24 @@ pub(super) struct Transaction {
     pub side: Side,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trade: Option<Trade>,
-    /// Of `Rejected`, `Cancelled`, `Expired`.
+    /// Of `Rejected`, `Cancelled`, `Expired`, `TradeCorrected`, `TradeBusted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The terms after `Replaced`.
+    /// These three: the terms after `Replaced`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Quantity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_price: Option<Price>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace_id: Option<String>,
+    /// Of `Trailed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail: Option<Trail>,
+    /// Of `Triggered`: the price that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger_price: Option<Price>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +98,19 @@ pub(super) struct Trade {
     /// Null where there is none.
     pub commission: Option<Commission>,
     pub time_us: i64,
+    /// When it was corrected last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected_us: Option<i64>,
+    /// When it was taken back: it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busted_us: Option<i64>,
+}
+
+impl Trade {
+    /// What of its order it fills.
+    pub(super) const fn counts(&self) -> Quantity {
+        if self.busted_us.is_some() { Quantity::ZERO } else { self.quantity }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

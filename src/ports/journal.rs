@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::amount::{Price, Quantity};
 use crate::domain::decide::{Decision, Input};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, RequestKey, Symbol};
@@ -14,6 +13,7 @@ use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
+use crate::domain::trade::BookedTrade;
 
 use super::publisher::Published;
 
@@ -71,6 +71,9 @@ pub trait JournalReader: Send + Sync {
 
     /// Symbols in which orders rest at the broker.
     async fn resting_symbols(&self) -> Result<Vec<(BrokerName, Symbol)>, JournalError>;
+
+    /// Where orders rest that time has ended by `now`.
+    async fn ending(&self, now: Timestamp) -> Result<Vec<(BrokerName, Symbol)>, JournalError>;
 
     /// Orders with commits made before then that are not marked as published, oldest first.
     async fn unpublished(&self, before: Timestamp, limit: u32) -> Result<Vec<OrderId>, JournalError>;
@@ -161,9 +164,7 @@ pub struct History {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradeRow {
     pub trade_id: String,
-    pub quantity: Quantity,
-    pub price: Price,
-    pub position_sequence: u64,
+    pub trade: BookedTrade,
 }
 
 /// Is told of each commit, for the metrics.

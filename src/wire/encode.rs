@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 
 use crate::domain::amount::{Amount, Price, Quantity};
-use crate::domain::event::OrderEvent;
+use crate::domain::event::{OrderEvent, Trail};
 use crate::domain::ids::{ClientOrderId, OrderId, Symbol};
 use crate::domain::order::{Order, OrderSpec, OrderState};
 use crate::domain::order_type::Side;
@@ -31,6 +31,9 @@ pub fn order_json(order: &Order) -> String {
         pending_cancel: state.pending_cancel,
         pending_replace: state.pending_replace.is_some(),
         parked: state.parked,
+        triggered: state.triggered,
+        trailing: state.trail,
+        ends_at: order.ends_at(),
         version: state.version,
         created_at: state.created_at,
         updated_at: state.updated_at,
@@ -145,6 +148,14 @@ struct OrderJson<'a> {
     pending_cancel: bool,
     pending_replace: bool,
     parked: bool,
+    /// A conditional order: the price that it waited for was reached.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    triggered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trailing: Option<Trail>,
+    /// When time ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<Timestamp>,
     version: u64,
     created_at: Timestamp,
     updated_at: Timestamp,

@@ -22,7 +22,7 @@ record! {
         broker, conditions, parent_order_id, linked_orders, execution_instructions,
         max_slippage, position_size_check, strategy_id, signal_id, component_name, metadata, id,
         broker_order_id, status, filled_quantity, remaining_quantity, average_fill_price, filled_notional,
-        commission, commissions, pending_cancel, pending_replace, parked, version, created_at, updated_at, events,
+        commission, commissions, pending_cancel, pending_replace, parked, triggered, trailing, ends_at, version, created_at, updated_at, events,
     }
 }
 

@@ -7,9 +7,9 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::status::Status;
 
 pub(super) fn check(fields: &OrderFields<'_>, quantity: Quantity) -> Result<(), Refusal> {
-    let absent = [fields.broker_order_id, fields.average_fill_price];
+    let absent = [fields.broker_order_id, fields.average_fill_price, fields.trailing, fields.ends_at];
     let zero = [fields.filled_quantity, fields.filled_notional, fields.commission, fields.version];
-    let off = [fields.pending_cancel, fields.pending_replace, fields.parked];
+    let off = [fields.pending_cancel, fields.pending_replace, fields.parked, fields.triggered];
     if let Some(item) = absent.into_iter().flatten().next() {
         return Err(filled_here(&item, "null"));
     }

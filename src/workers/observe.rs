@@ -29,6 +29,11 @@ pub(super) fn commits(metrics: &Metrics, batch: &Batch) {
                     order_id = %commit.order_id, client_order_id = %commit.after.spec.client_order_id, why = why.reason,
                     "ALARM: what became of an order at the broker cannot be found out; it is parked: see `resolve`"
                 ),
+                EventKind::TradeCorrected(_) | EventKind::TradeBusted(_) => tracing::error!(
+                    order_id = %commit.order_id, client_order_id = %commit.after.spec.client_order_id,
+                    why = commit.reason.as_deref(),
+                    "ALARM: the broker corrected a trade or took it back: order, position and P&L have moved"
+                ),
                 EventKind::Rejected(refusal) => metrics.orders_rejected(refusal.code.as_str(), 1),
                 EventKind::Validated
                 | EventKind::PendingSubmit(_)
@@ -42,7 +47,10 @@ pub(super) fn commits(metrics: &Metrics, batch: &Batch) {
                 | EventKind::Replaced(_)
                 | EventKind::SubmitFailed(_)
                 | EventKind::Resolved(_)
-                | EventKind::Expired(_) => {}
+                | EventKind::Expired(_)
+                | EventKind::Trailed(_)
+                | EventKind::Triggered(_)
+                | EventKind::Restated(_) => {}
             }
         }
         let order = &commit.after;

@@ -28,6 +28,7 @@ mod import_rules;
 mod invalid_payloads;
 mod logs;
 mod operator;
+mod order_types;
 mod outages;
 mod positions;
 mod producers;

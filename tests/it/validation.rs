@@ -69,20 +69,10 @@ async fn what_the_broker_does_not_have_is_refused_and_nothing_is_sent() {
     let market = || json!({"symbol": "BTCUSDT", "side": "Buy", "quantity": "1", "order_type": "Market"});
     let limit = || with(market(), json!({"order_type": {"Limit": {"price": "44000"}}}));
     let kind = |order_type: Value| with(market(), json!({"order_type": order_type}));
-    let tomorrow = rfc3339(Utc::now() + TimeDelta::days(1));
     let other = "0190a1b2-0000-7000-8000-000000000001";
     let cases = [
-        kind(json!({"Stop": {"stop_price": "46000"}})),
-        kind(json!({"StopLimit": {"stop_price": "46000", "limit_price": "46100"}})),
-        kind(json!({"TrailingStop": {"distance": "100", "distance_type": "Absolute"}})),
-        kind(json!({"TrailingStop": {"distance": "5", "distance_type": "Percent"}})),
-        kind(json!({"MarketIfTouched": {"trigger_price": "44000"}})),
-        kind(json!({"LimitIfTouched": {"trigger_price": "44000", "limit_price": "44000"}})),
         kind(json!({"Iceberg": {"display_quantity": "0.1", "total_quantity": "1", "variance": null}})),
         kind(json!({"Custom": {"algorithm": "TWAP", "params": {}}})),
-        with(limit(), json!({"time_in_force": {"GTD": {"expires_at": tomorrow}}})),
-        with(limit(), json!({"expire_time": tomorrow})),
-        with(limit(), json!({"time_in_force": "DAY"})),
         with(limit(), json!({"time_in_force": "MOC"})),
         with(limit(), json!({"time_in_force": "LOC"})),
         with(
@@ -92,8 +82,8 @@ async fn what_the_broker_does_not_have_is_refused_and_nothing_is_sent() {
         ),
         with(limit(), json!({"linked_orders": [other]})),
         with(limit(), json!({"parent_order_id": other})),
-        with(market(), json!({"max_slippage": "0.5"})),
-        with(limit(), json!({"execution_instructions": {"reduce_only": true}})),
+        with(kind(json!({"Stop": {"stop_price": "46000"}})), json!({"max_slippage": "0.5"})),
+        with(limit(), json!({"execution_instructions": {"allow_partial_fills": false}})),
         with(limit(), json!({"execution_instructions": {"display_size": "0.1"}})),
     ];
     let entries = lab.submit_all(&cases).await;

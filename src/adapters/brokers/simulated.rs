@@ -20,6 +20,7 @@ use crate::ports::broker::{
     Account, AnswerError, Broker, BrokerError, BrokerOrder, BrokerPosition, Due, DueWhat, EmbeddedBroker,
     Replacing, Submission, Updates,
 };
+use crate::ports::clock::Clock;
 use crate::ports::journal::{Journal, JournalError, JournalReader, OrderFilter};
 use crate::ports::quotes::Quotes;
 
@@ -35,6 +36,7 @@ pub struct SimulatedBroker {
     journal: Arc<dyn Journal>,
     reader: Arc<dyn JournalReader>,
     quotes: Arc<dyn Quotes>,
+    clock: Arc<dyn Clock>,
     /// Instruments in which an order came to rest since the last look at the quotes.
     rested: Mutex<HashSet<Instruments>>,
     /// The market that the resting orders of an instrument last met.
@@ -50,9 +52,10 @@ impl SimulatedBroker {
         journal: Arc<dyn Journal>,
         reader: Arc<dyn JournalReader>,
         quotes: Arc<dyn Quotes>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let (rested, met) = (Mutex::default(), Mutex::default());
-        Self { name, venue, latency, journal, reader, quotes, rested, met }
+        Self { name, venue, latency, journal, reader, quotes, clock, rested, met }
     }
 
     fn error(&self, call: &'static str, why: impl ToString) -> BrokerError {
@@ -171,9 +174,10 @@ impl SimulatedBroker {
         if resting.is_empty() {
             return Ok(decisions);
         }
+        let ending: HashSet<Instruments> = self.reader.ending(self.clock.now()).await?.into_iter().collect();
         for (key, market) in self.markets(&resting).await? {
             let moved = locked(&self.met).get(&key) != Some(&market);
-            if moved || rested.contains(&key) {
+            if moved || rested.contains(&key) || ending.contains(&key) {
                 decisions.extend(self.meet(&key, &market).await?);
                 locked(&self.met).insert(key, market);
             }

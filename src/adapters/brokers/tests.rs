@@ -115,6 +115,7 @@ async fn lab() -> Lab {
         journal.clone(),
         journal.clone(),
         feed.clone(),
+        Arc::new(SystemClock),
     );
     Lab { broker, journal, feed, _folder: folder }
 }

@@ -11,7 +11,7 @@ use crate::domain::request::{OrderRef, Request, RequestKind};
 use crate::wire::{self, Context};
 
 /// What the worker adds to an order: nobody asked for it. The id is that of the order that failed.
-const WORKERS: [&str; 16] = [
+const WORKERS: [&str; 19] = [
     "id",
     "broker_order_id",
     "status",
@@ -24,6 +24,9 @@ const WORKERS: [&str; 16] = [
     "pending_cancel",
     "pending_replace",
     "parked",
+    "triggered",
+    "trailing",
+    "ends_at",
     "version",
     "created_at",
     "updated_at",

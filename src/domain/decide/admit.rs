@@ -145,7 +145,8 @@ impl Rules {
         let deadline = self.profile(&broker).deadline(admit.view.broker_time(&broker, ledger.now));
         let routed = OrderSpec { broker: Some(broker), ..spec.clone() };
         let created = EventKind::Created(Box::new(routed));
-        let first = Attempt { attempt: 1, deadline };
+        let limit_price = risk::slippage_bound(spec, &admit.view.market, self.tick_size(&spec.symbol));
+        let first = Attempt { attempt: 1, deadline, limit_price };
         let kinds = match &judgement.refusal {
             None => vec![created, EventKind::Validated, EventKind::PendingSubmit(first)],
             Some(refusal) => vec![created, EventKind::Rejected(refusal.clone())],

@@ -14,6 +14,7 @@ use crate::domain::reconcile::reconcile_all;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::report::{Answer, NotSent, Report};
 use crate::domain::request::RequestKind;
+use crate::domain::risk;
 use crate::domain::status::Status;
 
 use super::admit::{finished_before, result_of};
@@ -94,7 +95,8 @@ impl Rules {
             return reject(ledger, order, Vec::new(), refusal);
         }
         let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, ledger.now));
-        let attempt = Attempt { attempt: order.state.attempts + 1, deadline };
+        let limit_price = risk::slippage_bound(&order.spec, &view.market, self.tick_size(&order.spec.symbol));
+        let attempt = Attempt { attempt: order.state.attempts + 1, deadline, limit_price };
         let (number, journaled_at) = (u64::from(attempt.attempt), ledger.now);
         let Some(commit) = ledger.append(order.spec.id, vec![EventKind::PendingSubmit(attempt)])? else {
             return Ok(Decision::effect(Effect::Nothing));
@@ -281,7 +283,7 @@ pub(super) fn merge(
 ) -> Result<Vec<Arc<Commit>>, ApplyError> {
     let id = order.spec.id;
     let mut kinds = if reports.is_empty() { Vec::new() } else { submitted(order) };
-    let known = |trade: &str| ledger.trades.contains(&(id, trade.to_owned()));
+    let known = |trade: &str| ledger.trades.get(&(id, trade.to_owned())).cloned();
     kinds.extend(reconcile_all(order, reports, known)?);
     Ok(ledger.append(id, kinds)?.into_iter().collect())
 }

@@ -221,7 +221,11 @@ impl Rules {
         }
         let done =
             EventKind::Cancelled(Reason { reason: format!("cancelled by request {}", command.key.entry) });
-        let commits: Vec<_> = ledger.append(command.order_id, vec![done])?.into_iter().collect();
+        let commit = match super::venue_inputs::end_by_time(ledger, &order)? {
+            Some(over) => Some(over),
+            None => ledger.append(command.order_id, vec![done])?,
+        };
+        let commits: Vec<_> = commit.into_iter().collect();
         let order = commits.last().map_or(order, |commit: &Arc<Commit>| commit.after.clone());
         if swept {
             return Ok(again.after(commits));

@@ -1,15 +1,18 @@
 //! What makes no order, in the sequence in which it is told: age, contradictions, what the broker does
 //! not have, what is off its grid.
 
-use crate::domain::amount;
+use crate::domain::amount::{self, Price};
+use crate::domain::ids::Symbol;
 use crate::domain::instrument;
 use crate::domain::ledger::Ledger;
 use crate::domain::market::Market;
 use crate::domain::order::OrderSpec;
-use crate::domain::order_type::{OrderType, TimeInForce};
+use crate::domain::order_type::{OrderType, TimeInForce, Trigger};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::Received;
 use crate::domain::risk;
+use crate::domain::time::Timestamp;
+use crate::domain::venue;
 
 use super::{Admit, Rules};
 
@@ -36,7 +39,10 @@ impl Rules {
             );
             return Err(Refusal::new(Code::UnknownSymbol, reason));
         }
+        let broker = self.route(spec.broker.as_ref(), &spec.symbol);
+        check_sense(spec, &admit.view.market, admit.view.broker_time(&broker, ledger.now))?;
         check_supported(spec)?;
+        check_bound(spec, &admit.view.market, self.tick_size(&spec.symbol))?;
         let price = risk::expected_price(spec, &admit.view.market);
         if let Some(rules) = self.venue.instruments.get(&spec.symbol) {
             rules.check(spec, price)?;
@@ -45,6 +51,10 @@ impl Rules {
             return Err(instrument::too_many_digits(spec, price));
         }
         self.check_sum(ledger, spec)
+    }
+
+    pub(super) fn tick_size(&self, symbol: &Symbol) -> Option<Price> {
+        self.venue.instruments.get(symbol).and_then(|instrument| instrument.tick_size)
     }
 
     /// The position that it would lead to must be exact too.
@@ -95,33 +105,36 @@ impl Rules {
     }
 }
 
-/// What this version can work; everything else is said so, never dropped.
+/// What the simulated broker has; everything else is said so, never dropped and never emulated.
 fn check_supported(spec: &OrderSpec) -> Result<(), Refusal> {
     let unsupported = |what: String| {
         Err(Refusal::new(
             Code::UnsupportedByBroker,
-            format!("{what}: the simulated broker of this version has no such thing"),
+            format!("{what}: the simulated broker has no such thing"),
         ))
     };
+    let instructions = &spec.execution_instructions;
     match spec.order_type {
-        OrderType::Market | OrderType::Limit { .. } => {}
-        OrderType::Stop { .. }
+        OrderType::Market
+        | OrderType::Limit { .. }
+        | OrderType::Stop { .. }
         | OrderType::StopLimit { .. }
         | OrderType::TrailingStop { .. }
         | OrderType::MarketIfTouched { .. }
-        | OrderType::LimitIfTouched { .. }
-        | OrderType::Iceberg { .. }
-        | OrderType::Custom { .. } => return unsupported(format!("order_type {}", spec.order_type.name())),
-    }
-    match spec.time_in_force {
-        TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => {}
-        TimeInForce::Gtd { .. } | TimeInForce::Moc | TimeInForce::Loc | TimeInForce::Day => {
-            return unsupported(format!("time_in_force {}", spec.time_in_force.name()));
+        | OrderType::LimitIfTouched { .. } => {}
+        OrderType::Iceberg { .. } | OrderType::Custom { .. } => {
+            return unsupported(format!("order_type {}", spec.order_type.name()));
         }
     }
-    let instructions = &spec.execution_instructions;
-    if instructions.reduce_only {
-        return unsupported("execution_instructions.reduce_only".to_owned());
+    match spec.time_in_force {
+        TimeInForce::Gtc
+        | TimeInForce::Gtd { .. }
+        | TimeInForce::Ioc
+        | TimeInForce::Fok
+        | TimeInForce::Day => {}
+        TimeInForce::Moc | TimeInForce::Loc => {
+            return unsupported(format!("time_in_force {}", spec.time_in_force.name()));
+        }
     }
     if instructions.display_size.is_some() {
         return unsupported("execution_instructions.display_size".to_owned());
@@ -130,6 +143,15 @@ fn check_supported(spec: &OrderSpec) -> Result<(), Refusal> {
         return unsupported(format!(
             "execution_instructions.allow_partial_fills false with time_in_force {} (only FOK is all or none)",
             spec.time_in_force.name()
+        ));
+    }
+    if instructions.post_only
+        && spec.order_type.trigger().is_some()
+        && spec.order_type.limit_price().is_some()
+    {
+        return unsupported(format!(
+            "execution_instructions.post_only with a {} order",
+            spec.order_type.name()
         ));
     }
     if !spec.conditions.is_empty() {
@@ -141,18 +163,66 @@ fn check_supported(spec: &OrderSpec) -> Result<(), Refusal> {
     if !spec.linked_orders.is_empty() {
         return unsupported("linked_orders".to_owned());
     }
-    if spec.max_slippage.is_some() {
-        return unsupported("max_slippage".to_owned());
-    }
-    if instructions.post_only
-        && (matches!(spec.order_type, OrderType::Market) || spec.time_in_force != TimeInForce::Gtc)
+    if spec.max_slippage.is_some()
+        && spec.order_type.trigger().is_some()
+        && spec.order_type.limit_price().is_none()
     {
-        let reason = format!(
-            "execution_instructions.post_only with a {} {} order contradicts itself: it is for limit orders that may rest (GTC)",
-            spec.order_type.name(),
-            spec.time_in_force.name()
-        );
-        return Err(Refusal::new(Code::ValidationFailed, reason));
+        return unsupported(format!("max_slippage with a {} order", spec.order_type.name()));
     }
     Ok(())
+}
+
+/// What contradicts itself, or what cannot be, whichever broker works it.
+fn check_sense(spec: &OrderSpec, market: &Market, broker_time: Timestamp) -> Result<(), Refusal> {
+    let invalid = |reason: String| Err(Refusal::new(Code::ValidationFailed, reason));
+    let (kind, tif) = (&spec.order_type, spec.time_in_force);
+    if let TimeInForce::Gtd { expires_at } = tif
+        && expires_at <= broker_time
+    {
+        return invalid(format!("time_in_force.GTD.expires_at {expires_at} is past, it is {broker_time}"));
+    }
+    let instructions = &spec.execution_instructions;
+    if instructions.post_only && (kind.limit_price().is_none() || !tif.may_rest()) {
+        return invalid(format!(
+            "execution_instructions.post_only with a {} {} order contradicts itself: it is for limit orders that may rest (GTC, GTD, DAY)",
+            kind.name(),
+            tif.name()
+        ));
+    }
+    if let Some(shown) = instructions.display_size.filter(|shown| shown.is_zero() || *shown > spec.quantity) {
+        return invalid(format!(
+            "execution_instructions.display_size {shown} must be above 0 and at most the quantity, {}",
+            spec.quantity
+        ));
+    }
+    if let Some(slippage) = spec.max_slippage
+        && let Some(limit) = kind.limit_price()
+    {
+        return invalid(format!(
+            "max_slippage {slippage} with a {} order contradicts itself: its limit price {limit} is its bound",
+            kind.name()
+        ));
+    }
+    if let Some(Trigger::Trail { distance, distance_type }) = kind.trigger()
+        && let Some(reference) = market.reference().and_then(|price| Price::new(price).ok())
+        && venue::trailing_stop(spec.side, reference, distance, distance_type).is_none()
+    {
+        return invalid(format!(
+            "order_type.TrailingStop.distance {distance} ({distance_type:?}) leaves no exact stop price above 0 at the reference price {reference}"
+        ));
+    }
+    Ok(())
+}
+
+/// The worst price of a market order with `max_slippage` must be one.
+fn check_bound(spec: &OrderSpec, market: &Market, tick: Option<Price>) -> Result<(), Refusal> {
+    let Some(slippage) = spec.max_slippage else { return Ok(()) };
+    let Some(reference) = market.reference() else { return Ok(()) };
+    if risk::slippage_bound(spec, market, tick).is_some() {
+        return Ok(());
+    }
+    let reason = format!(
+        "max_slippage {slippage} leaves no exact price above 0 at the reference price {reference}: it is in percent"
+    );
+    Err(Refusal::new(Code::ValidationFailed, reason))
 }

@@ -9,12 +9,13 @@ use crate::domain::ids::{OrderId, RequestKey};
 use crate::domain::ledger::{AttemptKind, AttemptRecord, Commit, Ledger, RequestRecord};
 use crate::domain::market::Market;
 use crate::domain::order::{ApplyError, ContentHash, Order, OrderSpec, PendingReplace};
-use crate::domain::order_type::OrderType;
+use crate::domain::order_type::Trigger;
 use crate::domain::profile::Profile;
 use crate::domain::reconcile::reconcile_all;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::report::{Answer, Report};
 use crate::domain::request::{OrderRef, OutcomeResult, Replace, RequestKind};
+use crate::domain::venue::Scene;
 
 use super::admit::{finished_before, refused, remember};
 use super::attempt::{merge, note_answer, outcome_unknown};
@@ -90,8 +91,16 @@ impl Rules {
         if terms.price.is_some() && kind.limit_price().is_none() {
             return invalid(format!("price: a {} order has none to change", kind.name()));
         }
-        if terms.stop_price.is_some() && matches!(kind, OrderType::Market | OrderType::Limit { .. }) {
-            return invalid(format!("stop_price: a {} order has none to change", kind.name()));
+        if let Some(stop_price) = terms.stop_price {
+            match kind.trigger() {
+                Some(Trigger::Stop(_) | Trigger::Touch(_)) if order.state.triggered => {
+                    return invalid(format!("stop_price {stop_price}: the order was triggered already"));
+                }
+                Some(Trigger::Stop(_) | Trigger::Touch(_)) => {}
+                Some(Trigger::Trail { .. }) | None => {
+                    return invalid(format!("stop_price: a {} order has none to change", kind.name()));
+                }
+            }
         }
         if let Some(quantity) = terms.quantity.filter(|quantity| *quantity <= filled) {
             return invalid(format!(
@@ -322,18 +331,24 @@ impl Rules {
         let Some(pending) = order.state.pending_replace.clone() else {
             return Ok(Decision::effect(Effect::Nothing));
         };
+        if let Some(over) = super::venue_inputs::end_by_time(ledger, order)? {
+            let decision = ended(ledger, request, &over.after);
+            return Ok(decision.unwrap_or_else(|| Decision::effect(Effect::Nothing)).after(vec![over]));
+        }
         let market = market.tradable(ledger.now, self.max_quote_age_us);
         let mut changed = (**order).clone();
         changed.spec.take(&pending.terms);
         let spent_key = (command.broker.clone(), command.symbol.clone(), order.spec.side);
         let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
-        let reports = match self.venue.on_replace(&changed, &market, &mut spent, ledger.now) {
+        let position = ledger.position(&(command.broker.clone(), command.symbol.clone())).quantity.get();
+        let mut scene = Scene { market: &market, spent: &mut spent, position, now: ledger.now };
+        let reports = match self.venue.on_replace(&changed, &mut scene) {
             Ok(reports) => reports,
             Err(refusal) => return self.refuse_replace(ledger, request, order, refusal),
         };
         let (number, terms) = (pending.number, pending.terms);
         let mut kinds = vec![EventKind::Replaced(Replacement { terms, number })];
-        kinds.extend(reconcile_all(&changed, &reports, |_| false)?);
+        kinds.extend(reconcile_all(&changed, &reports, |_| None)?);
         let commits: Vec<_> = ledger.append(order.spec.id, kinds)?.into_iter().collect();
         super::venue_inputs::spend(ledger, spent_key, spent);
         note_answer(ledger, order.spec.id, AttemptKind::Replace, number, "accepted");

@@ -112,7 +112,7 @@ fn hand_fills(ledger: &Ledger, order: &Order, fills: &[HandFill]) -> Result<Vec<
             return Err("a fill of nothing is none".to_owned());
         }
         let Some(id) = &fill.trade_id else { continue };
-        if !ids.insert(id) || ledger.trades.contains(&(order.spec.id, id.clone())) {
+        if !ids.insert(id) || ledger.trades.contains_key(&(order.spec.id, id.clone())) {
             return Err(format!("trade {id} of order {} is booked already", order.spec.client_order_id));
         }
     }

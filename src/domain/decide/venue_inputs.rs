@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::domain::event::{EventKind, Submission};
 use crate::domain::ledger::{AttemptKind, Commit, Ledger};
 use crate::domain::order::{ApplyError, Order};
-use crate::domain::reconcile::reconcile;
+use crate::domain::reconcile::{reconcile, reconcile_all};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::report::Report;
 use crate::domain::request::RequestKind;
 use crate::domain::risk::RiskApproved;
 use crate::domain::status::Status;
-use crate::domain::venue::Venue;
+use crate::domain::venue::{self, Scene, Spent, Venue};
 
 use super::admit::result_of;
 use super::attempt::note_answer;
@@ -36,7 +36,9 @@ impl Rules {
             let spent_key = (execute.broker.clone(), execute.symbol.clone(), record.order.spec.side);
             let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
             let market = execute.market.tradable(ledger.now, self.max_quote_age_us);
-            let reports = self.venue.on_submit(&approved, &market, &mut spent, ledger.now);
+            let position = ledger.position(&(execute.broker.clone(), execute.symbol.clone())).quantity.get();
+            let mut scene = Scene { market: &market, spent: &mut spent, position, now: ledger.now };
+            let reports = self.venue.on_submit(&approved, &mut scene);
             let (commit, rejected) = record_reports(ledger, &record.order, &reports)?;
             commits.extend(commit);
             if !rejected {
@@ -75,16 +77,21 @@ impl Rules {
             }
             let spent_key = (tick.broker.clone(), tick.symbol.clone(), order.spec.side);
             let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
-            if let Some(report) = self.venue.on_quote(&order, &market, &mut spent, ledger.now) {
-                let event =
-                    reconcile(&order, &report, |trade| ledger.trades.contains(&(*id, trade.to_owned())));
-                match ledger.append(*id, event.into_iter().collect()) {
-                    // It stays open: a later quote may fill it with fewer digits.
-                    Err(ApplyError::Overflow { .. }) => continue,
-                    other => commits.extend(other?),
-                }
-                spend(ledger, spent_key, spent);
+            let position = ledger.position(&(tick.broker.clone(), tick.symbol.clone())).quantity.get();
+            let mut scene = Scene { market: &market, spent: &mut spent, position, now: ledger.now };
+            let reports = self.venue.on_quote(&order, &mut scene);
+            if reports.is_empty() {
+                continue;
             }
+            let known = |trade: &str| ledger.trades.get(&(*id, trade.to_owned())).cloned();
+            let appended =
+                reconcile_all(&order, &reports, known).and_then(|events| ledger.append(*id, events));
+            match appended {
+                // It stays as it is: a later quote may fill it with fewer digits.
+                Err(ApplyError::Overflow { .. }) => continue,
+                other => commits.extend(other?),
+            }
+            spend(ledger, spent_key, spent);
         }
         let full = page.len() >= usize::try_from(RESTING_PAGE).unwrap_or(usize::MAX);
         let last =
@@ -92,6 +99,12 @@ impl Rules {
         let effect = last.map_or(Effect::Nothing, |after| Effect::NextPage { after });
         Ok(Decision { effect, commits })
     }
+}
+
+/// Ends an order whose time is up, whatever else was about to happen to it.
+pub(super) fn end_by_time(ledger: &mut Ledger, order: &Order) -> Result<Option<Arc<Commit>>, ApplyError> {
+    let Some(over) = venue::over(order, ledger.now) else { return Ok(None) };
+    ledger.append(order.spec.id, reconcile(order, &over, |_| None).into_iter().collect())
 }
 
 /// Journals the venue's answer. One whose sums could not be written down exactly is no answer that this
@@ -102,21 +115,21 @@ fn record_reports(
     reports: &[Report],
 ) -> Result<(Option<Arc<Commit>>, bool), ApplyError> {
     let rejected = matches!(reports.first(), Some(Report::Rejected(_)));
-    match ledger.append(order.spec.id, answer_events(order, reports)) {
+    match answer_events(order, reports).and_then(|events| ledger.append(order.spec.id, events)) {
         Err(ApplyError::Overflow { .. }) => {
             let reason = format!(
                 "the fill of {} {} cannot be added to the position exactly: use fewer decimals",
                 order.spec.quantity, order.spec.symbol
             );
             let refusal = Report::Rejected(Refusal::new(Code::BrokerRejected, reason));
-            Ok((ledger.append(order.spec.id, answer_events(order, &[refusal]))?, true))
+            Ok((ledger.append(order.spec.id, answer_events(order, &[refusal])?)?, true))
         }
         other => Ok((other?, rejected)),
     }
 }
 
 /// The events that the venue's answer makes of an order that stands at `PendingSubmit`.
-fn answer_events(order: &Order, reports: &[Report]) -> Vec<EventKind> {
+fn answer_events(order: &Order, reports: &[Report]) -> Result<Vec<EventKind>, ApplyError> {
     // An order that rests is acknowledged by an event of its own, which brings the id.
     let named =
         !reports.iter().any(|report| matches!(report, Report::Acknowledged { .. } | Report::Rejected(_)));
@@ -126,11 +139,15 @@ fn answer_events(order: &Order, reports: &[Report]) -> Vec<EventKind> {
     });
     let mut events = Vec::with_capacity(reports.len() + 1);
     events.push(submitted);
-    events.extend(reports.iter().filter_map(|report| reconcile(order, report, |_| false)));
-    events
+    match reports {
+        // Most answers are one fill: nothing to fold it on.
+        [report] => events.extend(reconcile(order, report, |_| None)),
+        reports => events.extend(reconcile_all(order, reports, |_| None)?),
+    }
+    Ok(events)
 }
 
-pub(super) fn spend(ledger: &mut Ledger, key: SpentKey, spent: crate::domain::venue::Spent) {
+pub(super) fn spend(ledger: &mut Ledger, key: SpentKey, spent: Spent) {
     if ledger.spent.get(&key).copied().unwrap_or_default() != spent {
         ledger.changes.spent.insert(key.clone());
         ledger.spent.insert(key, spent);

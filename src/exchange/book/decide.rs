@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::amount;
+use crate::domain::amount::{self, Amount};
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::market::Market;
-use crate::domain::order_type::{OrderType, TimeInForce};
-use crate::domain::report::{Report, ReportedFill};
+use crate::domain::order_type::OrderType;
+use crate::domain::report::Report;
 use crate::domain::risk::{self, RiskApproved};
 use crate::domain::time::Timestamp;
-use crate::domain::venue::{Spent, Venue};
+use crate::domain::venue::{Scene, Spent};
 
 use super::super::message::{
     Answer, Answered, Change, Code, Dedupe, OrderStatus, Placement, Refused, Window,
@@ -17,13 +17,6 @@ use super::super::message::{
 use super::super::transaction::PriceTerms;
 use super::placed::Placed;
 use super::{Book, BookError, News, unknown};
-
-/// What comes of an order that meets the market.
-struct Met {
-    fills: Vec<ReportedFill>,
-    /// Why the rest does not stay in the book.
-    cancelled: Option<String>,
-}
 
 impl Book {
     pub(super) fn submit(
@@ -48,9 +41,9 @@ impl Book {
             let message = format!("{} is open under {}", open.order_id(), placement.client_order_id);
             return Ok(Err(Refused::new(Code::Duplicate, message)));
         }
-        let order = Placed::new(self.state.orders.len() as u64 + 1, placement);
+        let order = Placed::new(self.state.orders.len() as u64 + 1, placement, now);
         let market = self.market(&order.placement.symbol);
-        let met = self.check(&order, &market).and_then(|()| self.meet(&self.venue, &order, &market, now));
+        let met = self.check(&order, &market, now).and_then(|()| self.meet(&order, &market, now));
         match met {
             Err(reason) => {
                 self.note(&order, News::Rejected(reason), Some(&order.placement), now)?;
@@ -97,15 +90,12 @@ impl Book {
         };
         let mut order = before.clone();
         order.quantity = change.quantity.unwrap_or(order.quantity);
-        order.price = change.price.or(order.price);
-        if order.quantity <= order.filled {
-            let message = format!("quantity {} is not above the filled {}", order.quantity, order.filled);
+        order.order_type.reprice(change.price, change.stop_price);
+        if let Err(message) = check_change(&before, &order, &change) {
             return Ok(Err(Refused::new(Code::Rejected, message)));
         }
         let market = self.market(&order.placement.symbol);
-        // The share of rejections is one of submissions.
-        let venue = Venue { failure_rate: rust_decimal::Decimal::ZERO, ..self.venue.clone() };
-        let met = self.check(&order, &market).and_then(|()| self.meet(&venue, &order, &market, now));
+        let met = self.check(&order, &market, now).and_then(|()| self.meet_replaced(&order, &market, now));
         match met {
             Err(reason) => Ok(Err(Refused::new(Code::Rejected, reason))),
             Ok(met) => {
@@ -123,6 +113,7 @@ impl Book {
         now: Timestamp,
     ) -> Result<(), BookError> {
         self.state.set_prices(&prices, now);
+        self.record.prices.clone_from(&prices);
         for symbol in prices.keys() {
             let market = self.market(symbol);
             let resting: Vec<usize> = self.state.open.get(symbol).into_iter().flatten().copied().collect();
@@ -130,15 +121,14 @@ impl Book {
                 let Some(resting) = self.state.orders.get(index).cloned() else { continue };
                 let Some(order) = resting.order() else { continue };
                 let mut spent = self.spent(&resting, &market);
-                let report = self.venue.on_quote(&order, &market, &mut spent, now);
-                let Some(Report::Fill(fill)) = report else { continue };
-                // What cannot be added up exactly stays open: another quote may fill it.
-                if resting.after(fill.quantity).is_some() {
-                    self.note(&resting, News::Trade(fill), None, now)?;
+                let mut scene = self.scene(&resting, &market, &mut spent, now);
+                let reports = self.venue.on_quote(&order, &mut scene);
+                // What cannot be added up exactly stays as it is: another quote may fill it.
+                if self.adds_up(&resting, &reports).is_ok() {
+                    self.book(&resting, reports, now)?;
                 }
             }
         }
-        self.record.prices = prices;
         Ok(())
     }
 
@@ -163,15 +153,18 @@ impl Book {
     }
 
     /// What is refused before the order meets the market, in one sentence.
-    fn check(&self, order: &Placed, market: &Market) -> Result<(), String> {
+    fn check(&self, order: &Placed, market: &Market, now: Timestamp) -> Result<(), String> {
         let symbol = &order.placement.symbol;
         if matches!(market, Market::Unknown) {
             return Err(format!("symbol {symbol} is not traded here"));
         }
+        if let Some(ends_at) = order.ends_at().filter(|ends_at| *ends_at <= now) {
+            return Err(format!("time_in_force: {ends_at} is past"));
+        }
         let may_rest = matches!(order.placement.order_type, OrderType::Limit { .. })
-            && order.placement.time_in_force == TimeInForce::Gtc;
+            && order.placement.time_in_force.may_rest();
         if order.placement.post_only && !may_rest {
-            return Err("post_only is for limit orders with time_in_force GTC".to_owned());
+            return Err("post_only is for limit orders that may rest: GTC, GTD, DAY".to_owned());
         }
         let spec = order.order().ok_or(UNFIT)?.spec;
         let price = risk::expected_price(&spec, market);
@@ -184,37 +177,77 @@ impl Book {
         }
     }
 
-    /// How the order fares against the market now; `Err`: why it is rejected.
-    fn meet(&self, venue: &Venue, placed: &Placed, market: &Market, now: Timestamp) -> Result<Met, String> {
+    /// How a new order fares against the market now; `Err`: why it is rejected.
+    fn meet(&self, placed: &Placed, market: &Market, now: Timestamp) -> Result<Vec<Report>, String> {
         let order = placed.order().ok_or(UNFIT)?;
         let approved = RiskApproved::journaled(&order).ok_or(UNFIT)?;
         let mut spent = self.spent(placed, market);
-        let mut met = Met { fills: Vec::new(), cancelled: None };
-        for report in venue.on_submit(&approved, market, &mut spent, now) {
-            match report {
-                Report::Rejected(refusal) => return Err(refusal.reason),
-                Report::Fill(fill) => met.fills.push(fill),
-                Report::Cancelled { reason } | Report::Expired { reason } => met.cancelled = Some(reason),
-                Report::Acknowledged { .. } | Report::CancelRefused { .. } | Report::Replaced { .. } => {}
-            }
+        let reports = self.venue.on_submit(&approved, &mut self.scene(placed, market, &mut spent, now));
+        if let Some(Report::Rejected(refusal)) = reports.first() {
+            return Err(refusal.reason.clone());
         }
-        let mut sum = placed.clone();
-        for fill in &met.fills {
-            (sum.filled, _) = sum.after(fill.quantity).ok_or_else(|| {
-                format!("a fill of {} cannot be added up exactly: use fewer decimals", fill.quantity)
-            })?;
-        }
-        Ok(met)
+        self.adds_up(placed, &reports)?;
+        Ok(reports)
     }
 
-    fn book(&mut self, order: &Placed, met: Met, now: Timestamp) -> Result<(), BookError> {
-        for fill in met.fills {
-            self.note(order, News::Trade(fill), None, now)?;
+    /// The same for an order that was given new terms.
+    fn meet_replaced(&self, placed: &Placed, market: &Market, now: Timestamp) -> Result<Vec<Report>, String> {
+        let order = placed.order().ok_or(UNFIT)?;
+        let mut spent = self.spent(placed, market);
+        let mut scene = self.scene(placed, market, &mut spent, now);
+        let reports = self.venue.on_replace(&order, &mut scene).map_err(|refusal| refusal.reason)?;
+        self.adds_up(placed, &reports)?;
+        Ok(reports)
+    }
+
+    /// Every sum that the fills lead to can be written down exactly.
+    fn adds_up(&self, placed: &Placed, reports: &[Report]) -> Result<(), String> {
+        let mut sum = placed.clone();
+        let mut position = self.position(placed);
+        for report in reports {
+            let Report::Fill(fill) = report else { continue };
+            let traded = Amount::of(placed.placement.side.signed(fill.quantity.get()));
+            let inexact =
+                || format!("a fill of {} cannot be added up exactly: use fewer decimals", fill.quantity);
+            (sum.filled, _) = sum.after(fill.quantity).ok_or_else(inexact)?;
+            position = position.checked_add(traded).ok_or_else(inexact)?;
         }
-        match met.cancelled {
-            Some(reason) => self.note(order, News::Cancelled(reason), None, now),
-            None => Ok(()),
+        Ok(())
+    }
+
+    fn book(&mut self, order: &Placed, reports: Vec<Report>, now: Timestamp) -> Result<(), BookError> {
+        for report in reports {
+            let news = match report {
+                Report::Fill(fill) => News::Trade(fill),
+                Report::Cancelled { reason } => News::Cancelled(reason),
+                Report::Expired { reason } => News::Expired(reason),
+                Report::Trailed(trail) => News::Trailed(trail),
+                Report::Triggered { price } => News::Triggered(price),
+                Report::Acknowledged { .. }
+                | Report::Rejected(_)
+                | Report::CancelRefused { .. }
+                | Report::Restated { .. }
+                | Report::TradeCorrected(_)
+                | Report::TradeBusted { .. }
+                | Report::Replaced { .. } => continue,
+            };
+            self.note(order, news, None, now)?;
         }
+        Ok(())
+    }
+
+    fn scene<'a>(
+        &self,
+        order: &Placed,
+        market: &'a Market,
+        spent: &'a mut Spent,
+        now: Timestamp,
+    ) -> Scene<'a> {
+        Scene { market, spent, position: self.position(order).get(), now }
+    }
+
+    fn position(&self, order: &Placed) -> Amount {
+        self.state.positions.get(&order.placement.symbol).copied().unwrap_or(Amount::ZERO)
     }
 
     fn spent(&self, order: &Placed, market: &Market) -> Spent {
@@ -222,6 +255,21 @@ impl Book {
         let quantity = self.state.spent.get(&key).copied().unwrap_or_default();
         Spent { quote_at: market.timestamp(), quantity }
     }
+}
+
+/// What new terms must be, in one sentence.
+fn check_change(before: &Placed, after: &Placed, change: &Change) -> Result<(), String> {
+    if after.quantity <= after.filled {
+        return Err(format!("quantity {} is not above the filled {}", after.quantity, after.filled));
+    }
+    let kind = before.order_type.name();
+    if change.price.is_some() && before.order_type.limit_price().is_none() {
+        return Err(format!("price: a {kind} order has none to change"));
+    }
+    if change.stop_price.is_some() && (before.order_type.stop_price().is_none() || before.triggered) {
+        return Err(format!("stop_price: a {kind} order has none to change, or was triggered already"));
+    }
+    Ok(())
 }
 
 const UNFIT: &str = "the order cannot be worked";

@@ -5,8 +5,11 @@
 
 mod decide;
 mod placed;
+mod revise;
 mod state;
 
+use crate::domain::amount::Price;
+use crate::domain::event::Trail;
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::market::Market;
 use crate::domain::report::ReportedFill;
@@ -37,7 +40,12 @@ enum News {
     Rejected(String),
     Trade(ReportedFill),
     Cancelled(String),
+    Expired(String),
+    Trailed(Trail),
+    Triggered(Option<Price>),
     Replaced(Change),
+    TradeCorrected(Trade, String),
+    TradeBusted(Trade, String),
 }
 
 impl Book {
@@ -72,6 +80,7 @@ impl Book {
         // The ledger's times never go back, whatever the machine's clock does.
         let now = now.max(self.time());
         self.record = Record { time_us: now.micros(), ..Record::default() };
+        self.end_by_time(now)?;
         let answered = self.answer(command, now)?;
         let record = std::mem::take(&mut self.record);
         if record.is_empty() {
@@ -97,6 +106,8 @@ impl Book {
             Command::Replace { client_order_id, change, window } => {
                 self.replace(&client_order_id, change, window, now)
             }
+            Command::Tick => Ok(Ok(Answer::Done)),
+            Command::Revise(revision) => self.revise(revision, now),
             Command::Prices(prices) => self.set_prices(prices, now).map(|()| Ok(Answer::Done)),
             Command::Order { client_order_id, lag_us } => {
                 let then = now.plus_micros(-lag_us);
@@ -140,7 +151,10 @@ impl Book {
             reason: None,
             quantity: None,
             price: None,
+            stop_price: None,
             replace_id: None,
+            trail: None,
+            trigger_price: None,
         };
         match news {
             News::Accepted => {}
@@ -150,6 +164,23 @@ impl Book {
             News::Cancelled(reason) => {
                 (transaction.kind, transaction.reason) = (TransactionType::Cancelled, Some(reason));
             }
+            News::Expired(reason) => {
+                (transaction.kind, transaction.reason) = (TransactionType::Expired, Some(reason));
+            }
+            News::Trailed(trail) => {
+                (transaction.kind, transaction.trail) = (TransactionType::Trailed, Some(trail));
+            }
+            News::Triggered(price) => {
+                (transaction.kind, transaction.trigger_price) = (TransactionType::Triggered, price);
+            }
+            News::TradeCorrected(trade, reason) => {
+                transaction.kind = TransactionType::TradeCorrected;
+                (transaction.trade, transaction.reason) = (Some(trade), Some(reason));
+            }
+            News::TradeBusted(trade, reason) => {
+                transaction.kind = TransactionType::TradeBusted;
+                (transaction.trade, transaction.reason) = (Some(trade), Some(reason));
+            }
             News::Trade(fill) => {
                 transaction.kind = TransactionType::Trade;
                 transaction.trade = Some(self.trade(fill, now));
@@ -157,7 +188,8 @@ impl Book {
             News::Replaced(change) => {
                 transaction.kind = TransactionType::Replaced;
                 transaction.quantity = Some(change.quantity.unwrap_or(order.quantity));
-                transaction.price = change.price.or(order.price);
+                transaction.price = change.price.or(order.order_type.limit_price());
+                transaction.stop_price = change.stop_price.or(order.order_type.stop_price());
                 transaction.replace_id = Some(change.replace_id);
             }
         }
@@ -178,6 +210,8 @@ impl Book {
             price: fill.price,
             commission: fill.commission.map(commission),
             time_us: now.micros(),
+            corrected_us: None,
+            busted_us: None,
         }
     }
 

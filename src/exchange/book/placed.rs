@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::domain::amount::{Price, Quantity};
-use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::amount::Quantity;
+use crate::domain::event::{EventKind, OrderEvent, Trail};
 use crate::domain::ids::{BrokerName, OrderId};
 use crate::domain::order::{Order, OrderSpec};
 use crate::domain::order_type::{ExecutionInstructions, OrderType};
@@ -17,10 +17,14 @@ use super::super::transaction::{Trade, Transaction, TransactionType};
 pub(super) struct Placed {
     /// Counts the orders of the book from 1.
     pub(super) number: u64,
-    /// As it was sent; what is in force stands in `quantity` and `price`.
+    /// As it was sent; what is in force stands in `quantity` and `order_type`.
     pub(super) placement: Placement,
+    /// When it was accepted, or is about to be.
+    pub(super) placed_us: i64,
     pub(super) quantity: Quantity,
-    pub(super) price: Option<Price>,
+    pub(super) order_type: OrderType,
+    pub(super) trail: Option<Trail>,
+    pub(super) triggered: bool,
     pub(super) filled: Quantity,
     pub(super) status: OrderStatus,
     pub(super) reason: Option<String>,
@@ -35,11 +39,14 @@ pub(super) struct Placed {
 pub(super) type Unfit = &'static str;
 
 impl Placed {
-    pub(super) fn new(number: u64, placement: Placement) -> Self {
+    pub(super) fn new(number: u64, placement: Placement, placed: Timestamp) -> Self {
         Self {
             number,
+            placed_us: placed.micros(),
             quantity: placement.quantity,
-            price: placement.order_type.limit_price(),
+            order_type: placement.order_type.clone(),
+            trail: None,
+            triggered: false,
             placement,
             filled: Quantity::ZERO,
             status: OrderStatus::Open,
@@ -58,13 +65,20 @@ impl Placed {
         self.status == OrderStatus::Open
     }
 
+    /// When time ends it.
+    pub(super) fn ends_at(&self) -> Option<Timestamp> {
+        self.placement.time_in_force.ends_at(Timestamp::from_micros(self.placed_us))
+    }
+
     pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<(), Unfit> {
         let first = matches!(transaction.kind, TransactionType::Accepted | TransactionType::Rejected);
-        if first != self.history.is_empty() || !self.is_open() {
+        let revises =
+            matches!(transaction.kind, TransactionType::TradeCorrected | TransactionType::TradeBusted);
+        if first != self.history.is_empty() || !(self.is_open() || revises) {
             return Err("cannot happen to its order as it stands");
         }
         match transaction.kind {
-            TransactionType::Accepted => {}
+            TransactionType::Accepted => self.placed_us = transaction.time_us,
             TransactionType::Rejected => self.end(OrderStatus::Rejected, transaction),
             TransactionType::Cancelled => self.end(OrderStatus::Cancelled, transaction),
             TransactionType::Expired => self.end(OrderStatus::Expired, transaction),
@@ -78,6 +92,11 @@ impl Placed {
                     self.status = OrderStatus::Filled;
                 }
             }
+            TransactionType::TradeCorrected | TransactionType::TradeBusted => {
+                self.revise(transaction.trade.as_ref().ok_or("has no trade")?)?;
+            }
+            TransactionType::Trailed => self.trail = Some(transaction.trail.ok_or("has no trail")?),
+            TransactionType::Triggered => self.triggered = true,
             TransactionType::Replaced => {
                 let quantity = transaction.quantity.ok_or("has no quantity")?;
                 let replace_id = transaction.replace_id.clone().ok_or("has no replace_id")?;
@@ -85,11 +104,28 @@ impl Placed {
                     return Err("takes away what was filled");
                 }
                 self.quantity = quantity;
-                self.price = transaction.price;
+                self.order_type.reprice(transaction.price, transaction.stop_price);
                 self.replace_ids.push(replace_id);
             }
         }
         self.history.push(transaction.id);
+        Ok(())
+    }
+
+    /// A trade is another, or was taken back: what it had filled is open again, where the order had ended by being filled.
+    pub(super) fn revise(&mut self, revised: &Trade) -> Result<(), Unfit> {
+        let trade = self.trades.iter_mut().find(|trade| trade.trade_id == revised.trade_id);
+        let trade = trade.ok_or("revises a trade that its order does not have")?;
+        let rest = self.filled.checked_sub(trade.counts()).ok_or("takes back more than was filled")?;
+        let filled = rest.checked_add(revised.counts()).ok_or("fills more than can be counted")?;
+        let leaves = self.quantity.checked_sub(filled).ok_or("fills more than its order's quantity")?;
+        *trade = revised.clone();
+        self.filled = filled;
+        self.status = match self.status {
+            OrderStatus::Open | OrderStatus::Filled if leaves.is_zero() => OrderStatus::Filled,
+            OrderStatus::Open | OrderStatus::Filled => OrderStatus::Open,
+            ended => ended,
+        };
         Ok(())
     }
 
@@ -106,7 +142,8 @@ impl Placed {
 
     /// As it stood at that moment; `None` where it did not exist.
     pub(super) fn as_of(&self, moment: Timestamp, transactions: &[Transaction]) -> Option<Self> {
-        let mut then = Self::new(self.number, self.placement.clone());
+        let placed = Timestamp::from_micros(self.placed_us);
+        let mut then = Self::new(self.number, self.placement.clone(), placed);
         let of_id = |id: &u64| transactions.get(usize::try_from(id.checked_sub(1)?).ok()?);
         for transaction in self.history.iter().filter_map(of_id) {
             if transaction.time_us > moment.micros() {
@@ -122,14 +159,13 @@ impl Placed {
     pub(super) fn order(&self) -> Option<Order> {
         let broker: BrokerName = "exchange".parse().ok()?;
         let placement = &self.placement;
-        let order_type = self.price.map_or(OrderType::Market, |price| OrderType::Limit { price });
         let spec = OrderSpec {
             id: OrderId(Uuid::from_u128(u128::from(self.number))),
             client_order_id: placement.client_order_id.clone(),
             symbol: placement.symbol.clone(),
             side: placement.side,
             quantity: self.quantity,
-            order_type,
+            order_type: self.order_type.clone(),
             time_in_force: placement.time_in_force,
             broker: Some(broker),
             conditions: Vec::new(),
@@ -137,6 +173,7 @@ impl Placed {
             linked_orders: Vec::new(),
             execution_instructions: ExecutionInstructions {
                 post_only: placement.post_only,
+                reduce_only: placement.reduce_only,
                 ..ExecutionInstructions::default()
             },
             max_slippage: None,
@@ -149,12 +186,14 @@ impl Placed {
         let mut order = Order::create(&OrderEvent {
             event_id: Uuid::nil(),
             version: 1,
-            timestamp: Timestamp::from_micros(0),
+            timestamp: Timestamp::from_micros(self.placed_us),
             kind: EventKind::Created(Box::new(spec)),
         })
         .ok()?;
         order.state.status = Status::PendingSubmit;
         order.state.filled_quantity = self.filled;
+        order.state.triggered = self.triggered;
+        order.state.trail = self.trail;
         order.state.fills = u32::try_from(self.trades.len()).ok()?;
         Some(order)
     }
@@ -166,7 +205,12 @@ impl Placed {
             symbol: self.placement.symbol.clone(),
             side: self.placement.side,
             quantity: self.quantity,
-            price: self.price,
+            order_type: self.order_type.clone(),
+            time_in_force: self.placement.time_in_force,
+            price: self.order_type.limit_price(),
+            stop_price: self.order_type.stop_price(),
+            triggered: self.triggered,
+            trail: self.trail,
             filled_quantity: self.filled,
             status: self.status,
             reason: self.reason.clone(),
@@ -186,8 +230,8 @@ impl Placed {
             status: self.status,
             quantity: self.quantity,
             filled_quantity: self.filled,
-            price: self.price,
-            executions: self.trades.iter().map(execution).collect(),
+            price: self.order_type.limit_price(),
+            executions: self.trades.iter().filter(|trade| trade.busted_us.is_none()).map(execution).collect(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::amount::Quantity;
+use crate::domain::amount::{self, Amount, Quantity};
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::market::Market;
 use crate::domain::order_type::Side;
@@ -30,8 +30,14 @@ pub(super) struct State {
     pub(super) arrivals: Vec<ClientOrderId>,
     /// Indices of the open orders, the oldest first.
     pub(super) open: BTreeMap<Symbol, BTreeSet<usize>>,
+    /// Open orders that time will end, by when.
+    pub(super) ending: BTreeSet<(i64, usize)>,
+    /// What all trades of a symbol come to, long positive.
+    pub(super) positions: BTreeMap<Symbol, Amount>,
     pub(super) transactions: Vec<Transaction>,
     pub(super) trades: u64,
+    /// Indices of the orders, by the ids of their trades.
+    pub(super) traded: BTreeMap<String, usize>,
     /// Markets that were set; the others are the configuration's.
     pub(super) markets: BTreeMap<Symbol, Market>,
     /// What trades took of the size that a market offers: `Buy` took of the ask.
@@ -91,12 +97,16 @@ impl State {
                 if placement.client_order_id != transaction.client_order_id {
                     return Err(unfit("is about another order than its record"));
                 }
-                self.place(placement.clone())
+                self.place(placement.clone(), transaction.time_us)
             }
             TransactionType::Trade
             | TransactionType::Cancelled
             | TransactionType::Expired
-            | TransactionType::Replaced => self
+            | TransactionType::Replaced
+            | TransactionType::Trailed
+            | TransactionType::Triggered
+            | TransactionType::TradeCorrected
+            | TransactionType::TradeBusted => self
                 .index_of(&transaction.order_id)
                 .ok_or_else(|| unfit("is about an order that does not exist"))?,
         };
@@ -104,10 +114,19 @@ impl State {
         if order.order_id() != transaction.order_id {
             return Err(unfit("has an order_id out of sequence"));
         }
+        let filled = order.filled;
         order.apply(transaction).map_err(unfit)?;
         let (symbol, side, is_open) = (order.placement.symbol.clone(), order.placement.side, order.is_open());
-        if let Some(trade) = &transaction.trade {
+        let moved = amount::sub(order.filled.get(), filled.get()).map(|moved| side.signed(moved));
+        let ends_us = order.ends_at().map(|at| at.micros());
+        let position = self.positions.entry(symbol.clone()).or_insert(Amount::ZERO);
+        *position = moved
+            .and_then(|moved| position.checked_add(Amount::of(moved)))
+            .ok_or_else(|| unfit("makes a position with too many digits"))?;
+        if let Some(trade) = transaction.trade.as_ref().filter(|_| transaction.kind == TransactionType::Trade)
+        {
             self.trades += 1;
+            self.traded.insert(trade.trade_id.clone(), index);
             let spent = self.spent.entry((symbol.clone(), side)).or_default();
             *spent = spent.checked_add(trade.quantity).unwrap_or(*spent);
         }
@@ -117,14 +136,21 @@ impl State {
         } else {
             open.remove(&index);
         }
+        if let Some(ends_us) = ends_us {
+            if is_open {
+                self.ending.insert((ends_us, index));
+            } else {
+                self.ending.remove(&(ends_us, index));
+            }
+        }
         self.transactions.push(transaction.clone());
         Ok(())
     }
 
-    fn place(&mut self, placement: Placement) -> usize {
+    fn place(&mut self, placement: Placement, time_us: i64) -> usize {
         let index = self.orders.len();
         self.client(&placement.client_order_id).generations.push(index);
-        self.orders.push(Placed::new(index as u64 + 1, placement));
+        self.orders.push(Placed::new(index as u64 + 1, placement, Timestamp::from_micros(time_us)));
         index
     }
 

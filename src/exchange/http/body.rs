@@ -13,7 +13,7 @@ use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::order_type::{OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 
-use super::super::message::{Change, Placement, Window};
+use super::super::message::{Change, Placement, Revision, Window};
 use super::reply::Reply;
 
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -53,6 +53,8 @@ pub(super) struct SubmitBody {
     time_in_force: TimeInForce,
     #[serde(default)]
     post_only: bool,
+    #[serde(default)]
+    reduce_only: bool,
     timestamp_us: Option<i64>,
     valid_for_us: Option<i64>,
 }
@@ -61,23 +63,28 @@ impl SubmitBody {
     pub(super) fn read(self) -> Result<(Placement, Window), Reply> {
         positive(self.quantity)?;
         match self.order_type {
-            OrderType::Market | OrderType::Limit { .. } => {}
-            OrderType::Stop { .. }
+            OrderType::Market
+            | OrderType::Limit { .. }
+            | OrderType::Stop { .. }
             | OrderType::StopLimit { .. }
             | OrderType::TrailingStop { .. }
             | OrderType::MarketIfTouched { .. }
-            | OrderType::LimitIfTouched { .. }
-            | OrderType::Iceberg { .. }
-            | OrderType::Custom { .. } => {
+            | OrderType::LimitIfTouched { .. } => {}
+            OrderType::Iceberg { .. } | OrderType::Custom { .. } => {
                 let name = self.order_type.name();
-                return Err(Reply::invalid(format!("order_type {name}: there are Market and Limit")));
+                return Err(Reply::invalid(format!("order_type {name}: there is no such order here")));
             }
         }
         match self.time_in_force {
-            TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => {}
-            TimeInForce::Gtd { .. } | TimeInForce::Moc | TimeInForce::Loc | TimeInForce::Day => {
+            TimeInForce::Gtc
+            | TimeInForce::Gtd { .. }
+            | TimeInForce::Ioc
+            | TimeInForce::Fok
+            | TimeInForce::Day => {}
+            TimeInForce::Moc | TimeInForce::Loc => {
                 let name = self.time_in_force.name();
-                return Err(Reply::invalid(format!("time_in_force {name}: there are GTC, IOC and FOK")));
+                let message = format!("time_in_force {name}: there are GTC, GTD, IOC, FOK and DAY");
+                return Err(Reply::invalid(message));
             }
         }
         let window = window(self.timestamp_us, self.valid_for_us)?;
@@ -89,6 +96,7 @@ impl SubmitBody {
             order_type: self.order_type,
             time_in_force: self.time_in_force,
             post_only: self.post_only,
+            reduce_only: self.reduce_only,
         };
         Ok((placement, window))
     }
@@ -99,6 +107,7 @@ impl SubmitBody {
 pub(super) struct ReplaceBody {
     quantity: Option<Quantity>,
     price: Option<Price>,
+    stop_price: Option<Price>,
     replace_id: String,
     timestamp_us: Option<i64>,
     valid_for_us: Option<i64>,
@@ -106,8 +115,8 @@ pub(super) struct ReplaceBody {
 
 impl ReplaceBody {
     pub(super) fn read(self) -> Result<(Change, Window), Reply> {
-        if self.quantity.is_none() && self.price.is_none() {
-            return Err(Reply::invalid("a replace needs quantity or price"));
+        if self.quantity.is_none() && self.price.is_none() && self.stop_price.is_none() {
+            return Err(Reply::invalid("a replace needs quantity, price or stop_price"));
         }
         if self.replace_id.is_empty() || self.replace_id.len() > MAX_REPLACE_ID {
             return Err(Reply::invalid(format!("replace_id must have 1 to {MAX_REPLACE_ID} bytes")));
@@ -116,7 +125,37 @@ impl ReplaceBody {
             positive(quantity)?;
         }
         let window = window(self.timestamp_us, self.valid_for_us)?;
-        Ok((Change { quantity: self.quantity, price: self.price, replace_id: self.replace_id }, window))
+        let Self { quantity, price, stop_price, replace_id, .. } = self;
+        Ok((Change { quantity, price, stop_price, replace_id }, window))
+    }
+}
+
+/// What becomes of a trade: `bust: true`, or what it is now.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevisionBody {
+    #[serde(default)]
+    bust: bool,
+    quantity: Option<Quantity>,
+    price: Option<Price>,
+    reason: Option<String>,
+}
+
+impl RevisionBody {
+    pub(super) fn read(self, trade_id: String) -> Result<Revision, Reply> {
+        let terms = match (self.bust, self.quantity, self.price) {
+            (true, None, None) => None,
+            (false, Some(quantity), Some(price)) => {
+                positive(quantity)?;
+                Some((quantity, price))
+            }
+            _ => {
+                let message = "a trade is taken back with bust: true, or corrected with quantity and price";
+                return Err(Reply::invalid(message));
+            }
+        };
+        let reason = self.reason.unwrap_or_else(|| "the exchange gives no reason".to_owned());
+        Ok(Revision { trade_id, terms, reason })
     }
 }
 

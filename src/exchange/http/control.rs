@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 
 use crate::domain::ids::Symbol;
@@ -12,7 +12,7 @@ use crate::domain::ids::Symbol;
 use super::super::faults::Script;
 use super::super::message::Command;
 use super::super::transaction::PriceTerms;
-use super::body;
+use super::body::{self, RevisionBody};
 use super::connection::Cut;
 use super::perform::Shared;
 use super::reply::Reply;
@@ -27,6 +27,20 @@ pub(super) async fn set_prices(
     let read = async { body::json::<BTreeMap<Symbol, PriceTerms>>(&body::bytes(body).await?) };
     match read.await {
         Ok(prices) => shared.plainly(&cut, shared.ask(Command::Prices(prices))).await,
+        Err(reply) => shared.tell(reply),
+    }
+}
+
+/// Corrects a trade, or takes it back.
+pub(super) async fn revise_trade(
+    State(shared): Served,
+    ConnectInfo(cut): ConnectInfo<Cut>,
+    Path(trade_id): Path<String>,
+    body: Body,
+) -> Response {
+    let read = async { body::json::<RevisionBody>(&body::bytes(body).await?)?.read(trade_id) };
+    match read.await {
+        Ok(revision) => shared.plainly(&cut, shared.ask(Command::Revise(revision))).await,
         Err(reply) => shared.tell(reply),
     }
 }

@@ -61,6 +61,7 @@ fn router(shared: Arc<Shared>) -> Router {
             "/control/faults",
             get(control::show_faults).post(control::set_faults).delete(control::remove_faults),
         )
+        .route("/control/trades/{id}", post(control::revise_trade))
         .route("/control/ledger", get(control::ledger))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
@@ -74,7 +75,7 @@ async fn time(State(shared): State<Arc<Shared>>) -> Response {
 async fn not_found(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let message = format!(
         "nothing is at {}; there are /orders, /orders/<client_order_id> (a slash in it is written %2F), \
-         /transactions, /time, /control/prices, /control/faults and /control/ledger",
+         /transactions, /time, /control/prices, /control/trades/<trade_id>, /control/faults and /control/ledger",
         uri.path()
     );
     shared.tell(Reply::error(StatusCode::NOT_FOUND, "NOT_FOUND", message))

@@ -80,6 +80,7 @@ impl Reply {
             Code::Rejected => (StatusCode::UNPROCESSABLE_ENTITY, "REJECTED"),
             Code::Timestamp => (StatusCode::BAD_REQUEST, "TIMESTAMP"),
             Code::Duplicate => (StatusCode::CONFLICT, "DUPLICATE"),
+            Code::UnknownTrade => (StatusCode::NOT_FOUND, "UNKNOWN_TRADE"),
             Code::UnknownOrder => (StatusCode::NOT_FOUND, "UNKNOWN_ORDER"),
             Code::NotOpen => (StatusCode::CONFLICT, "NOT_OPEN"),
         };

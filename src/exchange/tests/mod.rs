@@ -78,6 +78,7 @@ impl Bench {
         let change = Change {
             quantity: quantity.map(|quantity| quantity.parse().unwrap()),
             price: price.map(|price| price.parse().unwrap()),
+            stop_price: None,
             replace_id: replace_id.to_owned(),
         };
         self.perform(Command::Replace { client_order_id: client(id), change, window: Window::default() })
@@ -131,6 +132,7 @@ fn market(id: &str, quantity: &str) -> Placement {
         order_type: OrderType::Market,
         time_in_force: TimeInForce::Gtc,
         post_only: false,
+        reduce_only: false,
     }
 }
 

@@ -89,7 +89,12 @@ fn a_replace_has_a_deadline_of_its_own() {
     let mut bench = Bench::new(Dedupe::Forever);
     bench.submit(limit("a", "1", "44000")).unwrap();
     let window = Window { timestamp: Some(Timestamp::from_micros(bench.now - 11)), valid_for_us: Some(10) };
-    let change = Change { quantity: Some("2".parse().unwrap()), price: None, replace_id: "r".to_owned() };
+    let change = Change {
+        quantity: Some("2".parse().unwrap()),
+        price: None,
+        stop_price: None,
+        replace_id: "r".to_owned(),
+    };
     let late = Command::Replace { client_order_id: client("a"), change, window };
     assert_eq!(refused(bench.perform(late)), Code::Timestamp);
     assert_eq!(order(bench.query("a")).replace_id, None);

@@ -39,7 +39,7 @@ fn order(kinds: Vec<EventKind>) -> Order {
 }
 
 fn partly_filled() -> Vec<EventKind> {
-    let attempt = Attempt { attempt: 1, deadline: None };
+    let attempt = Attempt { attempt: 1, deadline: None, limit_price: None };
     vec![
         EventKind::Validated,
         EventKind::PendingSubmit(attempt),

@@ -212,6 +212,9 @@ fn the_workers_fields_take_only_initial_values() {
         ("pending_cancel", "true"),
         ("pending_replace", "true"),
         ("parked", "true"),
+        ("triggered", "true"),
+        ("trailing", r#"{"water_mark":"1","stop_price":"1"}"#),
+        ("ends_at", "\"2026-01-01T00:00:00Z\""),
         ("version", "1"),
         ("events", "[1]"),
     ] {

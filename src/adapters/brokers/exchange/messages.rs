@@ -1,14 +1,16 @@
 //! What goes over the wire, and what it says in our words.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::{Amount, Price, Quantity};
-use crate::domain::event::{Commission, Terms};
+use crate::domain::event::{Commission, Terms, Trail};
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::order_type::{OrderType, Side, TimeInForce};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::report::{Report, ReportedFill};
+use crate::domain::report::{Report, ReportedCorrection, ReportedFill};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Serialize)]
@@ -17,13 +19,28 @@ pub(super) struct NewOrder<'a> {
     pub(super) symbol: &'a Symbol,
     pub(super) side: Side,
     pub(super) quantity: Quantity,
-    pub(super) order_type: &'a OrderType,
+    pub(super) order_type: Cow<'a, OrderType>,
     pub(super) time_in_force: TimeInForce,
     pub(super) post_only: bool,
+    pub(super) reduce_only: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timestamp_us: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) valid_for_us: Option<i64>,
+}
+
+impl NewOrder<'_> {
+    /// What an order is sent as: a market order with a worst price as a limit order at that price, which does not rest.
+    pub(super) fn kind(order: &Order) -> (Cow<'_, OrderType>, TimeInForce) {
+        let tif = order.spec.time_in_force;
+        match order.state.worst_price {
+            None => (Cow::Borrowed(&order.spec.order_type), tif),
+            Some(price) => {
+                let tif = if tif == TimeInForce::Fok { TimeInForce::Fok } else { TimeInForce::Ioc };
+                (Cow::Owned(OrderType::Limit { price }), tif)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -32,6 +49,8 @@ pub(super) struct NewTerms {
     pub(super) quantity: Option<Quantity>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) price: Option<Price>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stop_price: Option<Price>,
     pub(super) replace_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timestamp_us: Option<i64>,
@@ -71,6 +90,9 @@ pub(super) struct OrderView {
     pub(super) symbol: String,
     pub(super) quantity: Quantity,
     pub(super) price: Option<Price>,
+    stop_price: Option<Price>,
+    triggered: bool,
+    trail: Option<Trail>,
     pub(super) filled_quantity: Quantity,
     pub(super) status: ViewStatus,
     pub(super) reason: Option<String>,
@@ -94,6 +116,8 @@ pub(super) struct Trade {
     price: Price,
     commission: Option<Paid>,
     time_us: i64,
+    corrected_us: Option<i64>,
+    busted_us: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,13 +127,28 @@ struct Paid {
 }
 
 impl Trade {
-    fn report(&self) -> Report {
+    /// The trade as it is by now.
+    fn report(&self, reason: impl Fn() -> String) -> Report {
+        if let Some(at) = self.busted_us {
+            let busted_at = Timestamp::from_micros(at);
+            return Report::TradeBusted { trade_id: self.trade_id.clone(), busted_at, reason: reason() };
+        }
         // The simulated exchange charges in the quote currency.
         let commission = self.commission.as_ref().map(|paid| Commission {
             asset: paid.asset.clone(),
             amount: paid.amount,
             quote_value: Some(paid.amount),
         });
+        if let Some(at) = self.corrected_us {
+            return Report::TradeCorrected(ReportedCorrection {
+                trade_id: self.trade_id.clone(),
+                quantity: self.quantity,
+                price: self.price,
+                commission,
+                corrected_at: Timestamp::from_micros(at),
+                reason: reason(),
+            });
+        }
         Report::Fill(ReportedFill {
             trade_id: self.trade_id.clone(),
             quantity: self.quantity,
@@ -133,10 +172,13 @@ impl OrderView {
         let mut reports = vec![Report::Acknowledged { broker_order_id: self.order_id.clone() }];
         // One that is not a number is somebody else's.
         if let Some(number) = self.replace_id.as_deref().and_then(|number| replace_number(number).ok()) {
-            let terms = Terms { quantity: Some(self.quantity), price: self.price, stop_price: None };
+            let terms =
+                Terms { quantity: Some(self.quantity), price: self.price, stop_price: self.stop_price };
             reports.push(Report::Replaced { number, terms });
         }
-        reports.extend(self.trades.iter().map(Trade::report));
+        reports.extend(self.trail.map(Report::Trailed));
+        reports.extend(self.triggered.then_some(Report::Triggered { price: None }));
+        reports.extend(self.trades.iter().map(|trade| trade.report(reason)));
         match self.status {
             ViewStatus::Cancelled => reports.push(Report::Cancelled { reason: reason() }),
             ViewStatus::Expired => reports.push(Report::Expired { reason: reason() }),
@@ -167,7 +209,10 @@ pub(super) struct Transaction {
     reason: Option<String>,
     quantity: Option<Quantity>,
     price: Option<Price>,
+    stop_price: Option<Price>,
     replace_id: Option<String>,
+    trail: Option<Trail>,
+    trigger_price: Option<Price>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -178,6 +223,10 @@ enum TransactionType {
     Cancelled,
     Expired,
     Replaced,
+    Trailed,
+    Triggered,
+    TradeCorrected,
+    TradeBusted,
 }
 
 impl Transaction {
@@ -187,12 +236,17 @@ impl Transaction {
         Ok(match self.r#type {
             TransactionType::Accepted => Report::Acknowledged { broker_order_id: self.order_id.clone() },
             TransactionType::Rejected => Report::Rejected(Refusal::new(Code::BrokerRejected, reason())),
-            TransactionType::Trade => self.trade.as_ref().ok_or_else(|| lacks("trade"))?.report(),
+            TransactionType::Trade | TransactionType::TradeCorrected | TransactionType::TradeBusted => {
+                self.trade.as_ref().ok_or_else(|| lacks("trade"))?.report(reason)
+            }
+            TransactionType::Trailed => Report::Trailed(self.trail.ok_or_else(|| lacks("trail"))?),
+            TransactionType::Triggered => Report::Triggered { price: self.trigger_price },
             TransactionType::Cancelled => Report::Cancelled { reason: reason() },
             TransactionType::Expired => Report::Expired { reason: reason() },
             TransactionType::Replaced => {
                 let number = replace_number(self.replace_id.as_deref().ok_or_else(|| lacks("replace_id"))?)?;
-                let terms = Terms { quantity: self.quantity, price: self.price, stop_price: None };
+                let (quantity, price, stop_price) = (self.quantity, self.price, self.stop_price);
+                let terms = Terms { quantity, price, stop_price };
                 Report::Replaced { number, terms }
             }
         })

@@ -203,14 +203,16 @@ impl Broker for ExchangeBroker {
         }
         let order = submission.order.get();
         let (timestamp_us, valid_for_us) = stamps(submission.deadline);
+        let (order_type, time_in_force) = NewOrder::kind(order);
         let body = NewOrder {
             client_order_id: &order.spec.client_order_id,
             symbol: &order.spec.symbol,
             side: order.spec.side,
             quantity: order.spec.quantity,
-            order_type: &order.spec.order_type,
-            time_in_force: order.spec.time_in_force,
+            order_type,
+            time_in_force,
             post_only: order.spec.execution_instructions.post_only,
+            reduce_only: order.spec.execution_instructions.reduce_only,
             timestamp_us,
             valid_for_us,
         };
@@ -230,6 +232,7 @@ impl Broker for ExchangeBroker {
         let body = NewTerms {
             quantity: replacing.terms.quantity,
             price: replacing.terms.price,
+            stop_price: replacing.terms.stop_price,
             replace_id: replacing.number.to_string(),
             timestamp_us,
             valid_for_us,

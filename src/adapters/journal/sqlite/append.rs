@@ -43,9 +43,9 @@ impl Statements {
             insert_orders: Multi::new(
                 "INSERT INTO orders (id, client_order_id, lane, entry_ms, entry_seq, request_hash, content_hash, broker, \
                  symbol, side, order_type, quantity, filled_quantity, average_fill_price, status, strategy_id, version, \
-                 lease_owner, lease_epoch, lease_until_us, spec, state, created_us, updated_us, answered, open, parked) \
+                 lease_owner, lease_epoch, lease_until_us, spec, state, created_us, updated_us, answered, open, parked, ends_us) \
                  VALUES {values}",
-                27,
+                28,
             ),
             update_orders: Multi::new(
                 "UPDATE orders SET quantity = v.column2, filled_quantity = v.column3, average_fill_price = v.column4, \
@@ -88,16 +88,17 @@ impl Statements {
                 5,
             ),
             trades: Multi::new(
-                "INSERT INTO trades (order_id, trade_id, broker, symbol, side, quantity, price, commission, \
-                 commission_asset, executed_us, position_sequence) VALUES {values}",
-                11,
+                "INSERT INTO trades (order_id, trade_id, revision, broker, symbol, side, quantity, price, commission, \
+                 commission_asset, commission_quote, executed_us, position_sequence) VALUES {values}",
+                13,
             ),
             positions: Multi::new(
                 "INSERT INTO positions (broker, symbol, quantity, cost, realized_pnl, commission, sequence, reserved_buy, \
-                 reserved_sell) VALUES {values} ON CONFLICT (broker, symbol) DO UPDATE SET quantity = excluded.quantity, \
+                 reserved_sell, closed_at) VALUES {values} ON CONFLICT (broker, symbol) DO UPDATE SET quantity = excluded.quantity, \
                  cost = excluded.cost, realized_pnl = excluded.realized_pnl, commission = excluded.commission, \
-                 sequence = excluded.sequence, reserved_buy = excluded.reserved_buy, reserved_sell = excluded.reserved_sell",
-                9,
+                 sequence = excluded.sequence, reserved_buy = excluded.reserved_buy, reserved_sell = excluded.reserved_sell, \
+                 closed_at = excluded.closed_at",
+                10,
             ),
             rates: Multi::new(
                 "INSERT INTO risk_rate (symbol, at_us, orders) VALUES {values} \
@@ -165,6 +166,7 @@ impl Statements {
                 .bind(record.answered)
                 .bind(record.is_open())
                 .bind(order.state.parked)
+                .bind(order.ends_at().map(|at| at.micros()))
         });
         let changed = changes.changed_orders.iter().filter(|id| !changes.new_orders.contains(id));
         let changed: Vec<OrderRow<'_>> = rows_of(ledger, changed)?;
@@ -357,19 +359,22 @@ impl Statements {
 
     async fn append_trades(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
         execute_multi!(conn, self.trades, &ledger.changes.trades, |query, trade| {
-            let commission = trade.fill.commission.as_ref();
+            let terms = trade.trade.terms.as_ref();
+            let commission = terms.and_then(|terms| terms.commission.as_ref());
             query
                 .bind(trade.order_id.to_string())
-                .bind(trade.fill.trade_id.as_str())
+                .bind(trade.trade_id.as_str())
+                .bind(i64::from(trade.trade.revision))
                 .bind(trade.broker.as_str())
                 .bind(trade.symbol.as_str())
                 .bind(trade.side.as_str())
-                .bind(trade.fill.quantity.to_string())
-                .bind(trade.fill.price.to_string())
+                .bind(terms.map(|terms| terms.quantity.to_string()))
+                .bind(terms.map(|terms| terms.price.to_string()))
                 .bind(commission.map(|paid| paid.amount.to_string()))
                 .bind(commission.map(|paid| paid.asset.as_str()))
-                .bind(trade.fill.executed_at.micros())
-                .bind(signed(trade.fill.position_sequence))
+                .bind(commission.and_then(|paid| paid.quote_value).map(|value| value.to_string()))
+                .bind(trade.trade.at.micros())
+                .bind(signed(trade.trade.booked_at))
         });
         let positions: Vec<_> = ledger
             .changes
@@ -389,6 +394,7 @@ impl Statements {
                 .bind(signed(position.sequence))
                 .bind(position.reserved_buy.to_string())
                 .bind(position.reserved_sell.to_string())
+                .bind(signed(position.closed_at))
         });
         Ok(())
     }

@@ -182,7 +182,7 @@ async fn load_recent(
     Ok(unread)
 }
 
-/// Only of orders that are told of fills must the ids be compared.
+/// Only of orders that are told of trades is what is booked of them wanted.
 async fn load_trades(
     conn: &mut SqliteConnection,
     keys: &Keys,
@@ -194,10 +194,12 @@ async fn load_trades(
     });
     let ids: BTreeSet<OrderId> = ledger.resting.values().flatten().copied().chain(told).collect();
     let ids: Vec<OrderId> = ids.into_iter().collect();
-    let sql = "SELECT order_id, trade_id FROM trades WHERE order_id IN (SELECT value FROM json_each(?))";
+    // The newest revision comes last, and stays.
+    let sql = "SELECT * FROM trades WHERE order_id IN (SELECT value FROM json_each(?)) \
+               ORDER BY order_id, trade_id, revision";
     for row in select(conn, sql, &ids).await? {
         if let Some(id) = rows::order_id(&row, "order_id")? {
-            ledger.trades.insert((id, row.try_get("trade_id")?));
+            ledger.trades.insert((id, row.try_get("trade_id")?), rows::trade(&row)?);
         }
     }
     Ok(())

@@ -122,6 +122,15 @@ impl JournalReader for SqliteJournal {
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
     }
 
+    async fn ending(&self, now: Timestamp) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
+        let sql = "SELECT DISTINCT broker, symbol FROM orders \
+                   WHERE ends_us <= ? AND status IN ('Acknowledged', 'PartiallyFilled')";
+        let found = sqlx::query(sql).bind(now.micros()).fetch_all(&self.readers).await;
+        let found = found.map_err(|e| self.failed(&e))?;
+        let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?));
+        found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
+    }
+
     async fn unpublished(&self, before: Timestamp, limit: u32) -> Result<Vec<OrderId>, JournalError> {
         let sql = "SELECT c.order_id FROM outbox_commits b JOIN order_commits c ON c.seq = b.seq \
                    WHERE c.at_us <= ? GROUP BY c.order_id ORDER BY min(c.seq) LIMIT ?";
@@ -213,16 +222,13 @@ impl SqliteJournal {
             for commit in &commits {
                 all.extend(events(commit.try_get("events")?)?);
             }
-            let trades = sqlx::query("SELECT trade_id, quantity, price, position_sequence FROM trades WHERE order_id = ? ORDER BY trade_id")
-                .bind(&id).fetch_all(&self.readers).await?;
-            let trades = trades.iter().map(|row| {
-                Ok(TradeRow {
-                    trade_id: row.try_get("trade_id")?,
-                    quantity: rows::parse(row, "quantity")?,
-                    price: rows::parse(row, "price")?,
-                    position_sequence: rows::unsigned(row, "position_sequence")?,
-                })
-            });
+            let trades = sqlx::query("SELECT * FROM trades WHERE order_id = ?")
+                .bind(&id)
+                .fetch_all(&self.readers)
+                .await?;
+            let trades = trades
+                .iter()
+                .map(|row| Ok(TradeRow { trade_id: row.try_get("trade_id")?, trade: rows::trade(row)? }));
             histories.push(History {
                 admission: record.admission,
                 columns: [

@@ -7,6 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::amount::{Amount, Quantity};
+use crate::domain::event::Commission;
 use crate::domain::ids::{ClientOrderId, EntryId, OrderId, RequestKey};
 use crate::domain::ledger::{Lease, OrderRecord, RequestRecord, Target};
 use crate::domain::order::{ContentHash, Order, OrderSpec, OrderState};
@@ -16,6 +17,7 @@ use crate::domain::request::{Outcome, OutcomeResult, RequestKind};
 use crate::domain::risk::{Limit, LimitRow};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
+use crate::domain::trade::{BookedTrade, TradeTerms};
 
 /// A value in the database that cannot be what it should be.
 pub(super) fn unreadable(column: &'static str, why: impl ToString) -> sqlx::Error {
@@ -149,8 +151,34 @@ pub(super) fn position(row: &SqliteRow) -> Result<Position, sqlx::Error> {
         realized_pnl: parse(row, "realized_pnl")?,
         commission: parse(row, "commission")?,
         sequence: unsigned(row, "sequence")?,
+        closed_at: unsigned(row, "closed_at")?,
         reserved_buy: parse::<Quantity>(row, "reserved_buy")?,
         reserved_sell: parse(row, "reserved_sell")?,
+    })
+}
+
+pub(super) fn trade(row: &SqliteRow) -> Result<BookedTrade, sqlx::Error> {
+    let text = |column| row.try_get::<Option<&str>, _>(column);
+    let revision: i64 = row.try_get("revision")?;
+    let commission = match (text("commission_asset")?, text("commission")?) {
+        (Some(asset), Some(_)) => {
+            let quote_value =
+                text("commission_quote")?.map(|_| parse(row, "commission_quote")).transpose()?;
+            Some(Commission { asset: asset.to_owned(), amount: parse(row, "commission")?, quote_value })
+        }
+        _ => None,
+    };
+    let terms = match text("quantity")? {
+        None => None,
+        Some(_) => {
+            Some(TradeTerms { quantity: parse(row, "quantity")?, price: parse(row, "price")?, commission })
+        }
+    };
+    Ok(BookedTrade {
+        terms,
+        booked_at: unsigned(row, "position_sequence")?,
+        at: timestamp(row, "executed_us")?,
+        revision: u32::try_from(revision).map_err(|error| unreadable("revision", error))?,
     })
 }
 

@@ -88,7 +88,7 @@ impl FakeJournal {
         let sent = |then: Vec<EventKind>| {
             let before = [
                 EventKind::Validated,
-                EventKind::PendingSubmit(Attempt { attempt: 1, deadline: None }),
+                EventKind::PendingSubmit(Attempt { attempt: 1, deadline: None, limit_price: None }),
                 EventKind::Submitted(Submission { attempt: 1, broker_order_id: None }),
             ];
             before.into_iter().chain(then).collect::<Vec<_>>()
@@ -159,7 +159,10 @@ impl FakeJournal {
                 Side::Sell,
                 "1000",
                 limit("1.27105"),
-                vec![EventKind::Validated, EventKind::PendingSubmit(Attempt { attempt: 1, deadline: None })],
+                vec![
+                    EventKind::Validated,
+                    EventKind::PendingSubmit(Attempt { attempt: 1, deadline: None, limit_price: None }),
+                ],
             ),
             (
                 "thirds",
@@ -291,6 +294,10 @@ impl JournalReader for FakeJournal {
     }
 
     async fn resting_symbols(&self) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn ending(&self, _: Timestamp) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
         Ok(Vec::new())
     }
 

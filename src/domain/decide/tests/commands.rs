@@ -238,7 +238,7 @@ fn terms_never_go_back() {
         [(told(5, "8"), "8"), (told(4, "6"), "8"), (told(5, "7"), "8"), (told(6, "9"), "9")]
     {
         let order = desk.ledger.orders[&id].order.clone();
-        let event = reconcile(&order, &report, |_| false);
+        let event = reconcile(&order, &report, |_| None);
         desk.ledger.append(id, event.into_iter().collect()).unwrap();
         assert_eq!(desk.order("a").spec.quantity.to_string(), quantity);
     }

@@ -3,6 +3,7 @@
 mod attempts;
 mod cases;
 mod commands;
+mod lifecycle;
 mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,20 +3,28 @@
 //! A journal fills it, `decide` works on it, the journal writes what it holds as changed. Nothing here
 //! is seen by anybody before that transaction is durable.
 
+mod records;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use super::amount::Amount;
-use super::event::{EventKind, OrderEvent};
-use super::ids::{BrokerName, ClientOrderId, IdSource, OrderId, RequestKey, Symbol};
-use super::order::{ApplyError, ContentHash, Order};
-use super::order_type::Side;
-use super::position::Position;
-use super::request::{CancelFilter, OrderRef, Outcome, RequestKind};
-use super::risk::LimitRow;
-use super::status::Status;
-use super::time::Timestamp;
-use super::venue::Spent;
+use crate::domain::amount::{Amount, Quantity};
+use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::ids::{BrokerName, ClientOrderId, IdSource, OrderId, RequestKey, Symbol};
+use crate::domain::order::{ApplyError, ContentHash, Order};
+use crate::domain::order_type::Side;
+use crate::domain::position::Position;
+use crate::domain::request::{CancelFilter, OrderRef, Outcome};
+use crate::domain::risk::LimitRow;
+use crate::domain::status::Status;
+use crate::domain::time::Timestamp;
+use crate::domain::trade::BookedTrade;
+use crate::domain::venue::Spent;
+
+pub use records::{
+    Answered, AttemptKind, AttemptRecord, Commit, Difference, Lease, OrderRecord, RequestRecord, Target,
+    TradeRecord, reason_of,
+};
 
 /// What a decision needs to be loaded before it can be made.
 #[derive(Debug, Clone, Default)]
@@ -45,157 +53,6 @@ pub struct RestingPage {
     pub limit: u32,
 }
 
-/// An order as the journal keeps it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OrderRecord {
-    pub order: Arc<Order>,
-    /// Counts orders in the sequence in which they were admitted; 0 until the journal gave it.
-    pub admission: u64,
-    /// The request that made it.
-    pub request: RequestKey,
-    pub request_hash: ContentHash,
-    /// Of what was asked for, to tell a repeat from another order under the same id.
-    pub content_hash: ContentHash,
-    /// The request that made it has its outcome.
-    pub answered: bool,
-    pub lease: Lease,
-}
-
-impl OrderRecord {
-    /// Somebody has to do something yet.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        !self.answered || self.order.is_undecided()
-    }
-}
-
-/// Who may decide about an order. Judged by the journal's own clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    pub owner: Arc<str>,
-    /// Raised with each takeover.
-    pub epoch: u64,
-    pub until: Timestamp,
-}
-
-/// A command as the journal remembers it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RequestRecord {
-    pub key: RequestKey,
-    pub hash: ContentHash,
-    pub kind: RequestKind,
-    pub order_id: Option<OrderId>,
-    /// The version of the event that journaled its attempt; `None`: it made none.
-    pub attempt_version: Option<u64>,
-    pub received_at: Timestamp,
-    /// It has no outcome yet.
-    pub open: bool,
-}
-
-/// An order that a `cancel_all` means.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Target {
-    pub order_id: OrderId,
-    pub client_order_id: ClientOrderId,
-    /// Known how it ended.
-    pub settled: bool,
-    /// Why it was not cancelled.
-    pub refusal: Option<String>,
-}
-
-/// Something about to be asked of a broker, journaled before it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptRecord {
-    pub order_id: OrderId,
-    pub kind: AttemptKind,
-    /// Submit: the attempt's number. Cancel, replace: the version of the event that asked for it.
-    pub number: u64,
-    pub epoch: u64,
-    pub journaled_at: Timestamp,
-    pub answer: Option<Answered>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AttemptKind {
-    Submit,
-    Cancel,
-    Replace,
-}
-
-impl AttemptKind {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Cancel => "cancel",
-            Self::Replace => "replace",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    pub at: Timestamp,
-    /// `accepted`, `rejected`, `not_sent`, `unknown`, `parked` or `resolved`.
-    pub answer: &'static str,
-}
-
-/// Something that a broker has and the journal has not, or otherwise: written down, never guessed at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    pub broker: BrokerName,
-    /// `external_order`, `external_fill`, `unknown_to_broker`, `cannot_be_booked` …
-    pub kind: &'static str,
-    /// What tells it from others of its kind: told twice, it is written once.
-    pub key: String,
-    pub details: String,
-}
-
-/// A fill in the table of trades.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TradeRecord {
-    pub broker: BrokerName,
-    pub symbol: Symbol,
-    pub order_id: OrderId,
-    pub side: Side,
-    pub fill: super::event::Fill,
-}
-
-/// What one decision did to one order: one journal row, one entry of `orders:events`, one status message.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Commit {
-    pub order_id: OrderId,
-    pub events: Vec<OrderEvent>,
-    /// The statuses that it took the order through.
-    pub passed: Vec<Status>,
-    pub reason: Option<String>,
-    /// The order after it.
-    pub after: Arc<Order>,
-    /// The events as JSON: once for the journal and once for the stream.
-    json: OnceLock<Arc<str>>,
-}
-
-impl Commit {
-    #[must_use]
-    pub fn first_version(&self) -> u64 {
-        self.events.first().map_or(0, |event| event.version)
-    }
-
-    /// The events as a JSON array.
-    pub fn events_json(&self) -> Result<Arc<str>, serde_json::Error> {
-        if let Some(json) = self.json.get() {
-            return Ok(json.clone());
-        }
-        let json: Arc<str> = serde_json::to_string(&self.events)?.into();
-        Ok(self.json.get_or_init(|| json).clone())
-    }
-
-    #[must_use]
-    pub fn version(&self) -> u64 {
-        self.events.last().map_or(0, |event| event.version)
-    }
-}
-
 #[derive(Debug)]
 pub struct Ledger {
     /// The journal's clock: one instant for the whole transaction.
@@ -212,8 +69,8 @@ pub struct Ledger {
     /// Start of the session, and the profit and loss at that time.
     pub sessions: HashMap<(BrokerName, Symbol), (Timestamp, Amount)>,
     pub spent: HashMap<(BrokerName, Symbol, Side), Spent>,
-    /// Trade ids booked for the loaded orders.
-    pub trades: HashSet<(OrderId, String)>,
+    /// What is booked of the loaded orders' trades.
+    pub trades: HashMap<(OrderId, String), BookedTrade>,
     /// The pages asked for, oldest order first.
     pub resting: HashMap<(BrokerName, Symbol), Vec<OrderId>>,
     /// Orders that are not terminal, for the filters asked for; in order of admission.
@@ -279,7 +136,7 @@ impl Ledger {
             recent_orders: HashMap::new(),
             sessions: HashMap::new(),
             spent: HashMap::new(),
-            trades: HashSet::new(),
+            trades: HashMap::new(),
             resting: HashMap::new(),
             matching: HashMap::new(),
             targets: HashMap::new(),
@@ -346,7 +203,7 @@ impl Ledger {
         if !order.reserved_quantity().is_zero() {
             let mut position = self.position(&key);
             position
-                .reserve(order.spec.side, super::amount::Quantity::ZERO, order.reserved_quantity())
+                .reserve(order.spec.side, Quantity::ZERO, order.reserved_quantity())
                 .ok_or_else(|| overflow(&order))?;
             self.set_position(key, position);
         }
@@ -381,16 +238,21 @@ impl Ledger {
         let mut trades = Vec::new();
         let mut passed: Vec<Status> = Vec::with_capacity(kinds.len());
         let mut events = self.stamp(order.state.version, kinds);
+        let mut replaced = false;
         for event in &mut events {
-            if let EventKind::Fill(fill) = &mut event.kind {
-                fill.position_sequence = position.sequence + 1;
-                position = position.booked(order.spec.side, fill).ok_or_else(|| overflow(&order))?;
+            if let Some(trade_id) = place(&mut event.kind, position.sequence + 1, |trade_id| {
+                self.booked(&trades, id, trade_id).map(|trade| trade.booked_at)
+            }) && let Some(change) = event.kind.trade()
+            {
+                position = position.booked(order.spec.side, &change).ok_or_else(|| overflow(&order))?;
+                let trade = BookedTrade::after(self.booked(&trades, id, &trade_id), &change);
                 trades.push(TradeRecord {
                     broker: order.broker.clone(),
                     symbol: order.spec.symbol.clone(),
                     order_id: id,
                     side: order.spec.side,
-                    fill: fill.clone(),
+                    trade_id,
+                    trade,
                 });
             }
             let from = order.state.status;
@@ -398,9 +260,10 @@ impl Ledger {
             if order.state.status != from || matches!(event.kind, EventKind::Fill(_)) {
                 passed.push(order.state.status);
             }
-            if matches!(event.kind, EventKind::Replaced(_)) {
-                self.changes.replaced_orders.insert(id);
-            }
+            replaced |= matches!(event.kind, EventKind::Replaced(_) | EventKind::Restated(_));
+        }
+        if replaced {
+            self.changes.replaced_orders.insert(id);
         }
         passed.dedup();
         position
@@ -409,7 +272,7 @@ impl Ledger {
         if position != before.0 {
             self.set_position(key, position);
         }
-        self.trades.extend(trades.iter().map(|trade| (id, trade.fill.trade_id.clone())));
+        self.trades.extend(trades.iter().map(|trade| ((id, trade.trade_id.clone()), trade.trade.clone())));
         self.changes.trades.extend(trades);
         self.changes.changed_orders.insert(id);
         let order = Arc::new(order);
@@ -426,6 +289,12 @@ impl Ledger {
         }
         self.changes.commits.push(commit.clone());
         Ok(Some(commit))
+    }
+
+    /// What is booked under a trade id, with what `more` books.
+    fn booked<'a>(&'a self, more: &'a [TradeRecord], id: OrderId, trade_id: &str) -> Option<&'a BookedTrade> {
+        let newest = more.iter().rev().find(|record| record.trade_id == trade_id).map(|record| &record.trade);
+        newest.or_else(|| self.trades.get(&(id, trade_id.to_owned())))
     }
 
     #[must_use]
@@ -447,30 +316,27 @@ impl Ledger {
     }
 }
 
-fn overflow(order: &Order) -> ApplyError {
-    ApplyError::Overflow { order: order.spec.id, trade_id: "position".to_owned() }
+/// Gives an event about a trade its place among the fills of its position; also says which trade.
+fn place(kind: &mut EventKind, sequence: u64, booked_at: impl Fn(&str) -> Option<u64>) -> Option<String> {
+    match kind {
+        EventKind::Fill(fill) => {
+            fill.position_sequence = sequence;
+            Some(fill.trade_id.clone())
+        }
+        EventKind::TradeCorrected(by) => {
+            by.booked_at = booked_at(&by.trade_id).unwrap_or(0);
+            by.position_sequence = sequence;
+            Some(by.trade_id.clone())
+        }
+        EventKind::TradeBusted(by) => {
+            by.booked_at = booked_at(&by.trade_id).unwrap_or(0);
+            by.position_sequence = sequence;
+            Some(by.trade_id.clone())
+        }
+        _ => None,
+    }
 }
 
-/// The last reason that the events give.
-#[must_use]
-pub fn reason_of(events: &[OrderEvent]) -> Option<String> {
-    events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::Rejected(refusal) => Some(refusal.reason.clone()),
-        EventKind::SubmitFailed(failure) => Some(failure.reason.clone()),
-        EventKind::Cancelled(why)
-        | EventKind::Expired(why)
-        | EventKind::CancelRequested(why)
-        | EventKind::CancelRefused(why)
-        | EventKind::Parked(why)
-        | EventKind::ReplaceRefused(why) => Some(why.reason.clone()),
-        EventKind::Resolved(how) => Some(format!("resolved by {}: {}", how.by, how.why)),
-        EventKind::Created(_)
-        | EventKind::Validated
-        | EventKind::PendingSubmit(_)
-        | EventKind::Submitted(_)
-        | EventKind::Acknowledged(_)
-        | EventKind::Fill(_)
-        | EventKind::ReplaceRequested(_)
-        | EventKind::Replaced(_) => None,
-    })
+fn overflow(order: &Order) -> ApplyError {
+    ApplyError::Overflow { order: order.spec.id, trade_id: "position".to_owned() }
 }

@@ -1,0 +1,590 @@
+//! Conditional orders, times in force and instructions at the embedded venue, and trades that were wrong.
+
+use super::*;
+use crate::domain::order_type::DistanceType;
+use crate::domain::report::ReportedCorrection;
+use crate::domain::venue::Spent;
+
+const DAY_US: i64 = 86_400_000_000;
+
+fn last(price_: &str) -> Market {
+    let Market::Quoted(quote) = quoted("90", "110", None) else { unreachable!() };
+    Market::Quoted(Quote { last: Some(price(price_)), ..quote })
+}
+
+/// A market whose sides offer a size at one price, which is the last price, too.
+fn sized(at: &str, size: &str) -> Market {
+    let Market::Quoted(quote) = quoted(at, at, Some(size)) else { unreachable!() };
+    Market::Quoted(Quote { last: Some(price(at)), ..quote })
+}
+
+fn stop(at: &str) -> OrderType {
+    OrderType::Stop { stop_price: price(at) }
+}
+
+fn stop_limit(at: &str, limit: &str) -> OrderType {
+    OrderType::StopLimit { stop_price: price(at), limit_price: price(limit) }
+}
+
+fn touched(at: &str) -> OrderType {
+    OrderType::MarketIfTouched { trigger_price: price(at) }
+}
+
+fn limit_touched(at: &str, limit: &str) -> OrderType {
+    OrderType::LimitIfTouched { trigger_price: price(at), limit_price: price(limit) }
+}
+
+fn trailing(distance: &str, distance_type: DistanceType) -> OrderType {
+    OrderType::TrailingStop { distance: price(distance), distance_type }
+}
+
+impl Desk {
+    fn quote(&mut self, id: &str, market: &Market) -> Status {
+        self.rests(id);
+        // Each quote is a new one: its timestamp is the time at which it is looked at.
+        let market = match market {
+            Market::Quoted(quote) => {
+                Market::Quoted(Quote { timestamp: Some(self.ledger.now), ..quote.clone() })
+            }
+            other => other.clone(),
+        };
+        let tick = QuoteTick {
+            broker: "mock".parse().unwrap(),
+            symbol: "BTCUSDT".parse().unwrap(),
+            market,
+            after: 0,
+        };
+        self.rules.decide(&mut self.ledger, &Input::Quote(tick)).unwrap();
+        self.later(1_000);
+        self.order(id).state.status
+    }
+
+    fn later(&mut self, us: i64) {
+        self.ledger.now = self.ledger.now.plus_micros(us);
+    }
+
+    fn facts(&mut self, id: &str, reports: Vec<Report>) -> Decision {
+        let external = crate::domain::ledger::Difference {
+            broker: "mock".parse().unwrap(),
+            kind: "external_order",
+            key: id.to_owned(),
+            details: String::new(),
+        };
+        let told = Told { order: OrderRef::Client(id.parse().unwrap()), reports, external };
+        let facts = Facts { broker: "mock".parse().unwrap(), told: vec![told], cursor: None };
+        self.rules.decide(&mut self.ledger, &Input::Facts(Box::new(facts))).unwrap()
+    }
+
+    /// Lets the desk hold so much, bought at 100.
+    fn holds(&mut self, side: Side, quantity: &str) {
+        let order = spec(&format!("held-{side}"), side, quantity, OrderType::Market, TimeInForce::Gtc);
+        assert_eq!(ended(&self.submit(order, &fixed("100"))), Ok(Status::Filled));
+    }
+
+    /// A replace, and the venue's answer where it is due.
+    fn replace(&mut self, id: &str, terms: Terms, market: &Market) -> Decision {
+        let request = crate::domain::request::Replace { client_order_id: id.parse().unwrap(), terms };
+        let received = self.received(Request::Replace(Box::new(request)), 1);
+        let decision = self.admit_again(&received, market, "w1");
+        let Effect::Replace { order, .. } = &decision.effect else { return decision };
+        let due = command(order, &received, Some(market.clone()));
+        self.rules.decide(&mut self.ledger, &due).unwrap()
+    }
+
+    fn events(&self, id: &str) -> Vec<String> {
+        self.order(id).state.events.iter().map(ToString::to_string).collect()
+    }
+
+    /// The whole order, folded anew from its events, is the one that is kept.
+    fn check_fold(&self, id: &str) {
+        let kept = self.order(id);
+        let commits = self.ledger.changes.commits.iter().filter(|commit| commit.order_id == kept.spec.id);
+        let events: Vec<_> = commits.flat_map(|commit| commit.events.clone()).collect();
+        let json = serde_json::to_string(&events).unwrap();
+        let read: Vec<crate::domain::event::OrderEvent> = serde_json::from_str(&json).unwrap();
+        assert_eq!(Order::fold(&read).unwrap().as_ref(), Some(kept));
+    }
+}
+
+#[test]
+fn conditional_orders_wait_for_their_price_and_are_worked_from_there() {
+    use Side::{Buy, Sell};
+    // Order, side, a price that leaves it waiting, the first that sets it free.
+    for (kind, side, waits, triggers) in [
+        (stop("102"), Buy, "101.99", "102"),
+        (stop("98"), Sell, "98.01", "98"),
+        (stop_limit("102", "110"), Buy, "101.99", "102"),
+        (stop_limit("98", "90"), Sell, "98.01", "98"),
+        (touched("98"), Buy, "98.01", "98"),
+        (touched("102"), Sell, "101.99", "102"),
+        (limit_touched("98", "110"), Buy, "98.01", "98"),
+        (limit_touched("102", "90"), Sell, "101.99", "102"),
+        (trailing("2", DistanceType::Absolute), Buy, "101.99", "102"),
+        (trailing("2", DistanceType::Absolute), Sell, "98.01", "98"),
+        (trailing("2", DistanceType::Percent), Buy, "101.99", "102"),
+        (trailing("2", DistanceType::Percent), Sell, "98.01", "98"),
+    ] {
+        let mut desk = Desk::new();
+        desk.rules.venue.prices.clear();
+        let mut limits = limits();
+        limits.price_collar_pct = Limit::Unlimited;
+        desk.ledger.limits.insert("*".into(), limits);
+        let order = spec("c", side, "1", kind.clone(), TimeInForce::Gtc);
+        assert_eq!(ended(&desk.submit(order, &last("100"))), Ok(Status::Acknowledged), "{kind:?} {side}");
+        assert!(desk.order("c").awaits_trigger());
+        assert_eq!(desk.quote("c", &last(waits)), Status::Acknowledged, "{kind:?} {side} at {waits}");
+        assert_eq!(desk.quote("c", &last(triggers)), Status::Filled, "{kind:?} {side} at {triggers}");
+        let filled_at = if side == Buy { "110" } else { "90" };
+        assert_eq!(desk.order("c").average_fill_price(), Some(price(filled_at).get()), "{kind:?} {side}");
+        assert!(desk.events("c").contains(&"Triggered".to_owned()), "{kind:?} {side}");
+        desk.check_fold("c");
+    }
+}
+
+#[test]
+fn a_condition_that_holds_already_triggers_at_once() {
+    let mut desk = Desk::new();
+    let order = spec("s", Side::Buy, "1", stop("99"), TimeInForce::Gtc);
+    assert_eq!(ended(&desk.submit(order, &fixed("100"))), Ok(Status::Filled));
+    assert_eq!(
+        desk.events("s"),
+        ["Created", "Validated", "PendingSubmit", "Submitted", "Acknowledged", "Triggered", "Fill"]
+    );
+}
+
+#[test]
+fn what_is_triggered_lives_by_its_time_in_force() {
+    // A size of 2 meets an order for 5: what becomes of the rest.
+    for (kind, tif, status, filled) in [
+        (stop("102"), TimeInForce::Gtc, Status::Cancelled, "2"),
+        (stop("102"), TimeInForce::Day, Status::Cancelled, "2"),
+        (stop("102"), TimeInForce::Ioc, Status::Cancelled, "2"),
+        (stop("102"), TimeInForce::Fok, Status::Cancelled, "0"),
+        (stop_limit("102", "103"), TimeInForce::Gtc, Status::PartiallyFilled, "2"),
+        (stop_limit("102", "103"), TimeInForce::Day, Status::PartiallyFilled, "2"),
+        (stop_limit("102", "103"), TimeInForce::Ioc, Status::Cancelled, "2"),
+        (stop_limit("102", "103"), TimeInForce::Fok, Status::Cancelled, "0"),
+        // Triggered, and the market is beyond its limit: it rests there.
+        (stop_limit("101", "101.5"), TimeInForce::Gtc, Status::Acknowledged, "0"),
+        (stop_limit("101", "101.5"), TimeInForce::Ioc, Status::Cancelled, "0"),
+    ] {
+        let mut desk = Desk::new();
+        let order = spec("c", Side::Buy, "5", kind.clone(), tif);
+        assert_eq!(ended(&desk.submit(order, &fixed("100"))), Ok(Status::Acknowledged));
+        assert_eq!(desk.quote("c", &sized("102", "2")), status, "{kind:?} {tif:?}");
+        assert_eq!(desk.order("c").state.filled_quantity.to_string(), filled, "{kind:?} {tif:?}");
+        assert!(desk.order("c").state.triggered);
+    }
+    // Once triggered it is a limit order like another, and no longer looks at its stop price.
+    let mut desk = Desk::new();
+    desk.submit(spec("c", Side::Buy, "5", stop_limit("101", "101.5"), TimeInForce::Gtc), &fixed("100"));
+    desk.quote("c", &sized("102", "9"));
+    assert_eq!(desk.quote("c", &sized("100", "9")), Status::Filled);
+    assert_eq!(desk.order("c").average_fill_price(), Some(price("101.5").get()), "as a maker, at its price");
+}
+
+#[test]
+fn a_trailing_stop_follows_the_best_price_and_never_goes_back() {
+    let mut desk = Desk::new();
+    desk.submit(
+        spec("t", Side::Sell, "1", trailing("10", DistanceType::Percent), TimeInForce::Gtc),
+        &last("100"),
+    );
+    let trail = |desk: &Desk| {
+        let trail = desk.order("t").state.trail.unwrap();
+        (trail.water_mark.to_string(), trail.stop_price.to_string())
+    };
+    assert_eq!(trail(&desk), ("100".to_owned(), "90".to_owned()));
+    for (market, mark, stop) in
+        [("95", "100", "90"), ("120", "120", "108"), ("110", "120", "108"), ("120.5", "120.5", "108.45")]
+    {
+        assert_eq!(desk.quote("t", &last(market)), Status::Acknowledged, "{market}");
+        assert_eq!(trail(&desk), (mark.to_owned(), stop.to_owned()), "{market}");
+    }
+    // Three moves of the mark are three events, with the first.
+    assert_eq!(desk.events("t").iter().filter(|name| *name == "Trailed").count(), 3);
+    assert_eq!(desk.quote("t", &last("108.46")), Status::Acknowledged);
+    assert_eq!(desk.quote("t", &last("108.45")), Status::Filled);
+    desk.check_fold("t");
+}
+
+#[test]
+fn an_aged_quote_triggers_nothing() {
+    let mut desk = Desk::new();
+    desk.submit(spec("s", Side::Buy, "1", stop("102"), TimeInForce::Gtc), &fixed("100"));
+    desk.rests("s");
+    let Market::Quoted(quote) = last("105") else { unreachable!() };
+    let aged = Quote { timestamp: Some(desk.ledger.now.plus_micros(-5_000_001)), ..quote };
+    let tick = QuoteTick {
+        broker: "mock".parse().unwrap(),
+        symbol: "BTCUSDT".parse().unwrap(),
+        market: Market::Quoted(aged),
+        after: 0,
+    };
+    desk.rules.decide(&mut desk.ledger, &Input::Quote(tick)).unwrap();
+    assert_eq!(desk.order("s").state.status, Status::Acknowledged);
+}
+
+#[test]
+fn time_ends_an_order_exactly() {
+    let expires_at = NOW.plus_micros(1_000_000);
+    let midnight = NOW.session_start(0).plus_micros(DAY_US);
+    for (tif, end) in [(TimeInForce::Gtd { expires_at }, expires_at), (TimeInForce::Day, midnight)] {
+        for kind in [limit("99"), stop("102"), stop_limit("102", "103"), touched("98")] {
+            let order = || spec("o", Side::Buy, "1", kind.clone(), tif);
+            // The instant before it may still fill; at the instant itself nothing is executed any more.
+            let meets = match kind.trigger() {
+                Some(crate::domain::order_type::Trigger::Stop(_)) => sized("102", "9"),
+                _ => sized("98", "9"),
+            };
+            let mut desk = Desk::new();
+            assert_eq!(ended(&desk.submit(order(), &fixed("100"))), Ok(Status::Acknowledged));
+            desk.ledger.now = end.plus_micros(-1);
+            assert_eq!(desk.quote("o", &meets), Status::Filled, "{kind:?} {tif:?}");
+
+            let mut desk = Desk::new();
+            desk.submit(order(), &fixed("100"));
+            desk.ledger.now = end;
+            assert_eq!(desk.quote("o", &meets), Status::Expired, "{kind:?} {tif:?}");
+            assert!(desk.order("o").state.filled_quantity.is_zero());
+            assert!(desk.position().reserved_buy.is_zero());
+            desk.check_fold("o");
+        }
+    }
+}
+
+#[test]
+fn an_attempt_that_is_answered_too_late_expires() {
+    let expires_at = NOW.plus_micros(1_000_000);
+    let mut desk = Desk::new();
+    let order = spec("o", Side::Buy, "1", OrderType::Market, TimeInForce::Gtd { expires_at });
+    let (_, decision) = desk.admit(order, &fixed("100"));
+    let Effect::Submit { order, epoch } = decision.effect else { panic!("{decision:?}") };
+    desk.ledger.now = expires_at;
+    assert_eq!(ended(&desk.execute(&order, epoch, &fixed("100"))), Ok(Status::Expired));
+}
+
+#[test]
+fn a_command_that_comes_too_late_finds_the_order_expired() {
+    let expires_at = NOW.plus_micros(1_000_000);
+    let order = || spec("o", Side::Buy, "1", limit("99"), TimeInForce::Gtd { expires_at });
+    let mut desk = Desk::new();
+    desk.submit(order(), &fixed("100"));
+    desk.ledger.now = expires_at;
+    assert_eq!(ended(&desk.cancel("o")), Err(Code::OrderTerminal));
+    assert_eq!(desk.order("o").state.status, Status::Expired);
+
+    let mut desk = Desk::new();
+    desk.submit(order(), &fixed("100"));
+    desk.ledger.now = expires_at;
+    let terms = Terms { price: Some(price("100")), ..Terms::default() };
+    assert_eq!(ended(&desk.replace("o", terms, &fixed("100"))), Err(Code::OrderTerminal));
+    assert_eq!(desk.order("o").state.status, Status::Expired);
+}
+
+#[test]
+fn a_time_that_is_past_is_refused() {
+    for (us, expected) in [(0, Err(Code::ValidationFailed)), (1, Ok(Status::Acknowledged))] {
+        let expires_at = NOW.plus_micros(us);
+        let order = spec("o", Side::Buy, "1", limit("99"), TimeInForce::Gtd { expires_at });
+        assert_eq!(ended(&Desk::new().submit(order, &fixed("100"))), expected, "{us}");
+    }
+}
+
+#[test]
+fn reduce_only_never_goes_beyond_zero() {
+    let reduce = |side, quantity: &str, kind, tif| {
+        let mut order = spec("r", side, quantity, kind, tif);
+        order.execution_instructions.reduce_only = true;
+        order
+    };
+    use Side::{Buy, Sell};
+    // Held, the order, how it ends, what it filled.
+    for (held, side, quantity, kind, tif, ends, filled) in [
+        (None, Sell, "1", OrderType::Market, TimeInForce::Gtc, Err(Code::BrokerRejected), "0"),
+        (Some(Buy), Buy, "1", OrderType::Market, TimeInForce::Gtc, Err(Code::BrokerRejected), "0"),
+        (Some(Buy), Sell, "5", OrderType::Market, TimeInForce::Gtc, Ok(Status::Filled), "5"),
+        (Some(Buy), Sell, "6", OrderType::Market, TimeInForce::Gtc, Ok(Status::Cancelled), "5"),
+        (Some(Sell), Buy, "6", OrderType::Market, TimeInForce::Ioc, Ok(Status::Cancelled), "5"),
+        (Some(Buy), Sell, "6", OrderType::Market, TimeInForce::Fok, Ok(Status::Cancelled), "0"),
+        (Some(Sell), Buy, "5", OrderType::Market, TimeInForce::Fok, Ok(Status::Filled), "5"),
+        (Some(Buy), Sell, "6", limit("100"), TimeInForce::Gtc, Ok(Status::Cancelled), "5"),
+        (Some(Sell), Buy, "6", limit("100"), TimeInForce::Gtc, Ok(Status::Cancelled), "5"),
+    ] {
+        let mut desk = Desk::new();
+        if let Some(side) = held {
+            desk.holds(side, "5");
+        }
+        let what = format!("{held:?} {side} {quantity} {kind:?} {tif:?}");
+        assert_eq!(ended(&desk.submit(reduce(side, quantity, kind, tif), &fixed("100"))), ends, "{what}");
+        assert_eq!(desk.order("r").state.filled_quantity.to_string(), filled, "{what}");
+    }
+    // One that rests ends when somebody else has closed the position.
+    let mut desk = Desk::new();
+    desk.holds(Buy, "5");
+    let resting = reduce(Sell, "5", limit("102"), TimeInForce::Gtc);
+    assert_eq!(ended(&desk.submit(resting, &fixed("100"))), Ok(Status::Acknowledged));
+    let mut closing = spec("closing", Sell, "5", OrderType::Market, TimeInForce::Gtc);
+    closing.max_slippage = Some("1".parse().unwrap());
+    desk.ledger.limits.insert("*".into(), LimitRow { max_position: Limit::Unlimited, ..limits() });
+    assert_eq!(ended(&desk.submit(closing, &fixed("100"))), Ok(Status::Filled));
+    assert_eq!(desk.quote("r", &sized("102", "9")), Status::Cancelled);
+    assert!(desk.position().quantity.get().is_zero());
+}
+
+#[test]
+fn max_slippage_bounds_a_market_order_as_a_limit_would() {
+    // Reference 100, one percent: 101 is the worst price of a buy, 99 that of a sell.
+    for (side, bid, ask, status) in [
+        (Side::Buy, "99", "101", Status::Filled),
+        (Side::Buy, "99", "101.01", Status::Cancelled),
+        (Side::Sell, "99", "101", Status::Filled),
+        (Side::Sell, "98.99", "101", Status::Cancelled),
+    ] {
+        for tif in [TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Day] {
+            let mut desk = Desk::new();
+            let mut order = spec("m", side, "1", OrderType::Market, tif);
+            order.max_slippage = Some("1".parse().unwrap());
+            let Market::Quoted(quote) = quoted(bid, ask, None) else { unreachable!() };
+            let market = Market::Quoted(Quote { last: Some(price("100")), ..quote });
+            assert_eq!(ended(&desk.submit(order, &market)), Ok(status), "{side} {bid} {ask} {tif:?}");
+        }
+    }
+    // It is journaled with the attempt, on the grid, to the side that is stricter.
+    for (side, worst) in [(Side::Buy, "100.5"), (Side::Sell, "99.5")] {
+        let mut desk = Desk::new();
+        let instrument =
+            crate::domain::instrument::Instrument { tick_size: Some(price("0.5")), ..Default::default() };
+        desk.rules.venue.instruments.insert("BTCUSDT".parse().unwrap(), instrument);
+        let mut order = spec("m", side, "1", OrderType::Market, TimeInForce::Gtc);
+        order.max_slippage = Some("0.7".parse().unwrap());
+        desk.submit(order, &fixed("100"));
+        assert_eq!(desk.order("m").state.worst_price, Some(price(worst)), "{side}");
+        desk.check_fold("m");
+    }
+    // The venue's own slippage stops there.
+    let mut desk = Desk::new();
+    desk.rules.venue.slippage_pct = 5.into();
+    let mut order = spec("m", Side::Buy, "1", OrderType::Market, TimeInForce::Gtc);
+    order.max_slippage = Some("1".parse().unwrap());
+    desk.submit(order, &fixed("100"));
+    assert_eq!(desk.order("m").average_fill_price(), Some(price("101").get()));
+}
+
+#[test]
+fn what_contradicts_itself_or_is_not_there_is_refused() {
+    let with = |kind: OrderType, tif, change: fn(&mut OrderSpec)| {
+        let mut order = spec("o", Side::Sell, "2", kind, tif);
+        change(&mut order);
+        ended(&Desk::new().submit(order, &fixed("100")))
+    };
+    use Code::{UnsupportedByBroker as Unsupported, ValidationFailed as Invalid};
+    let gtc = TimeInForce::Gtc;
+    let nothing: fn(&mut OrderSpec) = |_| {};
+    assert_eq!(with(OrderType::Market, TimeInForce::Moc, nothing), Err(Unsupported));
+    assert_eq!(with(limit("100"), TimeInForce::Loc, nothing), Err(Unsupported));
+    assert_eq!(with(trailing("100", DistanceType::Absolute), gtc, nothing), Err(Invalid));
+    assert_eq!(with(trailing("100", DistanceType::Percent), gtc, nothing), Err(Invalid));
+    let maker: fn(&mut OrderSpec) = |o| o.execution_instructions.post_only = true;
+    assert_eq!(with(stop("98"), gtc, maker), Err(Invalid));
+    assert_eq!(with(limit("102"), TimeInForce::Ioc, maker), Err(Invalid));
+    assert_eq!(with(stop_limit("98", "97"), gtc, maker), Err(Unsupported));
+    assert_eq!(with(limit("102"), TimeInForce::Day, maker), Ok(Status::Acknowledged));
+    let shown = |o: &mut OrderSpec, q: &str| o.execution_instructions.display_size = Some(q.parse().unwrap());
+    assert_eq!(
+        with(limit("102"), gtc, |o| o.execution_instructions.display_size = "3".parse().ok()),
+        Err(Invalid)
+    );
+    let mut order = spec("o", Side::Sell, "2", limit("102"), gtc);
+    shown(&mut order, "1");
+    assert_eq!(ended(&Desk::new().submit(order, &fixed("100"))), Err(Unsupported));
+    let bounded: fn(&mut OrderSpec) = |o| o.max_slippage = "1".parse().ok();
+    assert_eq!(with(limit("102"), gtc, bounded), Err(Invalid));
+    assert_eq!(with(stop("98"), gtc, bounded), Err(Unsupported));
+    assert_eq!(with(OrderType::Market, gtc, |o| o.max_slippage = "100".parse().ok()), Err(Invalid));
+    let whole: fn(&mut OrderSpec) = |o| o.execution_instructions.allow_partial_fills = Some(false);
+    assert_eq!(with(OrderType::Market, gtc, whole), Err(Unsupported));
+    assert_eq!(with(OrderType::Market, TimeInForce::Fok, whole), Ok(Status::Filled));
+}
+
+#[test]
+fn a_stop_price_is_replaced_until_it_was_reached() {
+    let mut desk = Desk::new();
+    desk.submit(spec("s", Side::Buy, "1", stop_limit("102", "103"), TimeInForce::Gtc), &fixed("100"));
+    let terms = |stop: &str| Terms { stop_price: Some(price(stop)), ..Terms::default() };
+    assert_eq!(ended(&desk.replace("s", terms("104"), &fixed("100"))), Ok(Status::Acknowledged));
+    assert_eq!(desk.quote("s", &sized("102", "9")), Status::Acknowledged);
+    // The new terms may set it free at once.
+    assert_eq!(ended(&desk.replace("s", terms("101"), &fixed("102"))), Ok(Status::Filled));
+    desk.check_fold("s");
+
+    let mut desk = Desk::new();
+    desk.submit(spec("s", Side::Buy, "1", stop_limit("101", "101.5"), TimeInForce::Gtc), &fixed("100"));
+    desk.quote("s", &sized("102", "9"));
+    assert_eq!(ended(&desk.replace("s", terms("104"), &fixed("102"))), Err(Code::ValidationFailed));
+    let mut desk = Desk::new();
+    desk.submit(
+        spec("s", Side::Sell, "1", trailing("2", DistanceType::Absolute), TimeInForce::Gtc),
+        &fixed("100"),
+    );
+    assert_eq!(ended(&desk.replace("s", terms("99"), &fixed("100"))), Err(Code::ValidationFailed));
+}
+
+fn fill_of(trade: &str, quantity: &str, at: &str) -> Report {
+    Report::Fill(ReportedFill {
+        trade_id: trade.to_owned(),
+        quantity: quantity.parse().unwrap(),
+        price: price(at),
+        commission: None,
+        executed_at: NOW,
+    })
+}
+
+fn corrected(trade: &str, quantity: &str, at: &str, us: i64) -> Report {
+    Report::TradeCorrected(ReportedCorrection {
+        trade_id: trade.to_owned(),
+        quantity: quantity.parse().unwrap(),
+        price: price(at),
+        commission: None,
+        corrected_at: NOW.plus_micros(us),
+        reason: "erroneous".to_owned(),
+    })
+}
+
+fn busted(trade: &str) -> Report {
+    let busted_at = NOW.plus_micros(9);
+    Report::TradeBusted { trade_id: trade.to_owned(), busted_at, reason: "erroneous".to_owned() }
+}
+
+/// A desk with an order for ten that rests at 99.
+fn resting() -> Desk {
+    let mut desk = Desk::new();
+    desk.submit(spec("o", Side::Buy, "10", limit("99"), TimeInForce::Gtc), &fixed("100"));
+    desk
+}
+
+fn stands(desk: &Desk) -> (Status, String, Option<String>, String, Option<String>, String) {
+    let (order, position) = (desk.order("o"), desk.position());
+    (
+        order.state.status,
+        order.state.filled_quantity.to_string(),
+        order.average_fill_price().map(|p| p.to_string()),
+        position.quantity.to_string(),
+        position.average_price().map(|p| p.to_string()),
+        position.reserved_buy.to_string(),
+    )
+}
+
+fn stood(
+    status: Status,
+    filled: &str,
+    average: Option<&str>,
+    reserved: &str,
+) -> (Status, String, Option<String>, String, Option<String>, String) {
+    let average = average.map(str::to_owned);
+    (status, filled.to_owned(), average.clone(), filled.to_owned(), average, reserved.to_owned())
+}
+
+#[test]
+fn trades_that_were_wrong_move_quantities_average_and_position() {
+    let mut desk = resting();
+    desk.facts("o", vec![fill_of("a", "4", "99"), fill_of("b", "6", "98")]);
+    assert_eq!(stands(&desk), stood(Status::Filled, "10", Some("98.4"), "0"));
+    desk.facts("o", vec![corrected("b", "6", "97", 1)]);
+    assert_eq!(stands(&desk), stood(Status::Filled, "10", Some("97.8"), "0"));
+    // What it had filled is open again, and reserved.
+    desk.facts("o", vec![corrected("b", "1", "97", 2)]);
+    assert_eq!(stands(&desk), stood(Status::PartiallyFilled, "5", Some("98.6"), "5"));
+    desk.facts("o", vec![busted("a")]);
+    assert_eq!(stands(&desk), stood(Status::PartiallyFilled, "1", Some("97"), "9"));
+    desk.facts("o", vec![busted("b")]);
+    assert_eq!(stands(&desk), stood(Status::Acknowledged, "0", None, "10"));
+    desk.facts("o", vec![fill_of("c", "10", "96")]);
+    assert_eq!(stands(&desk), stood(Status::Filled, "10", Some("96"), "0"));
+    // Each is an event of its own: nothing was edited.
+    assert_eq!(
+        desk.events("o")[5..],
+        ["Fill", "Fill", "TradeCorrected", "TradeCorrected", "TradeBusted", "TradeBusted", "Fill"]
+    );
+    desk.check_fold("o");
+}
+
+#[test]
+fn what_was_said_of_a_trade_is_booked_once_in_whatever_order_it_comes() {
+    let facts = [
+        fill_of("a", "4", "99"),
+        corrected("a", "5", "98", 1),
+        corrected("a", "3", "97", 2),
+        fill_of("b", "2", "96"),
+        busted("b"),
+    ];
+    // Every order of five, each twice over.
+    let mut orders = vec![vec![]];
+    for n in 0..facts.len() {
+        orders = orders
+            .into_iter()
+            .flat_map(|order: Vec<usize>| {
+                (0..=order.len()).map(move |at| {
+                    let mut longer = order.clone();
+                    longer.insert(at, n);
+                    longer
+                })
+            })
+            .collect();
+    }
+    assert_eq!(orders.len(), 120);
+    for order in orders {
+        let mut desk = resting();
+        for n in order.iter().chain(&order) {
+            desk.facts("o", vec![facts[*n].clone()]);
+        }
+        assert_eq!(stands(&desk), stood(Status::PartiallyFilled, "3", Some("97"), "7"), "{order:?}");
+        desk.check_fold("o");
+    }
+}
+
+#[test]
+fn an_order_that_ended_stays_ended_when_its_trades_were_wrong() {
+    for end in [
+        Report::Cancelled { reason: "by request".to_owned() },
+        Report::Expired { reason: "its time".to_owned() },
+    ] {
+        let mut desk = resting();
+        desk.facts("o", vec![fill_of("a", "4", "99"), end]);
+        let status = desk.order("o").state.status;
+        desk.facts("o", vec![corrected("a", "3", "99", 1)]);
+        assert_eq!(stands(&desk), stood(status, "3", Some("99"), "0"));
+        desk.facts("o", vec![busted("a"), fill_of("b", "2", "98")]);
+        assert_eq!(stands(&desk), stood(status, "2", Some("98"), "0"));
+        // Unless the trades complete it.
+        desk.facts("o", vec![corrected("b", "10", "98", 3)]);
+        assert_eq!(stands(&desk), stood(Status::Filled, "10", Some("98"), "0"));
+        desk.check_fold("o");
+    }
+}
+
+#[test]
+fn terms_that_the_broker_changed_by_itself_are_taken_over() {
+    let mut desk = resting();
+    let terms = Terms { quantity: Some("11".parse().unwrap()), price: Some(price("98")), stop_price: None };
+    let restated = Report::Restated { terms, reason: "agreed by telephone".to_owned() };
+    desk.facts("o", vec![restated.clone()]);
+    desk.facts("o", vec![restated]);
+    assert_eq!(desk.order("o").spec.quantity.to_string(), "11");
+    assert_eq!(desk.order("o").spec.order_type, limit("98"));
+    assert_eq!(desk.position().reserved_buy.to_string(), "11");
+    assert_eq!(desk.events("o").iter().filter(|name| *name == "Restated").count(), 1);
+    desk.check_fold("o");
+}
+
+#[test]
+fn a_quotes_size_is_spent_by_what_it_triggers() {
+    let mut desk = Desk::new();
+    desk.submit(spec("s", Side::Buy, "3", stop("102"), TimeInForce::Gtc), &fixed("100"));
+    desk.quote("s", &sized("102", "4"));
+    let key = ("mock".parse().unwrap(), "BTCUSDT".parse().unwrap(), Side::Buy);
+    assert_eq!(
+        desk.ledger.spent.get(&key).map(|spent: &Spent| spent.quantity.to_string()).as_deref(),
+        Some("3")
+    );
+}
