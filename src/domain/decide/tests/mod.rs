@@ -5,6 +5,7 @@ mod cases;
 mod commands;
 mod lifecycle;
 mod properties;
+mod trades;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
