@@ -8,11 +8,12 @@ use super::amount::{self, Amount, Price, Quantity};
 use super::ids::Symbol;
 use super::market::Market;
 use super::order::{Order, OrderSpec};
-use super::order_type::Side;
+use super::order_type::{Side, Trigger};
 use super::position::Position;
 use super::refusal::{Code, Refusal};
 use super::status::Status;
 use super::time::Timestamp;
+use super::venue;
 
 /// A limit that is set or lifted by name. Limits are inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,17 +106,23 @@ fn judge_content(order: &OrderSpec, limits: &LimitRow, view: &RiskView<'_>) -> R
     let price = expected_price(order, view.market).ok_or_else(|| no_reference_price(&order.symbol))?;
     order_quantity(order, limits)?;
     order_notional(order, limits, price)?;
-    price_collar(order, limits, reference)?;
+    price_collar(order, limits, view.market, reference)?;
     worst_case_position(order, limits, view)?;
     daily_loss(order, limits, view, reference)
 }
 
-/// The order's own limit price, else its trigger price, else what the market offers it.
+/// The order's own limit price, else its trigger price, else what the market offers it; a buy with `max_slippage` may
+/// pay up to its bound.
 #[must_use]
 pub fn expected_price(order: &OrderSpec, market: &Market) -> Option<Decimal> {
     let own =
         order.order_type.limit_price().or_else(|| order.order_type.prices().first().map(|(_, price)| *price));
-    own.or_else(|| market.offer(order.side).map(|offer| offer.price)).map(Price::get)
+    let offered = || {
+        let offered = market.offer(order.side)?.price;
+        let bound = slippage_bound(order, market, None).filter(|_| order.side == Side::Buy);
+        Some(bound.map_or(offered, |bound| bound.max(offered)))
+    };
+    own.or_else(offered).map(Price::get)
 }
 
 /// The worst price of a market order with `max_slippage`: so many percent beyond the reference price, on the
@@ -216,9 +223,27 @@ fn order_notional(order: &OrderSpec, limits: &LimitRow, price: Decimal) -> Resul
     }
 }
 
-fn price_collar(order: &OrderSpec, limits: &LimitRow, reference: Decimal) -> Result<(), Refusal> {
+/// Every price that the order names or leads to: its bound by `max_slippage` and the stop of a trailing stop, too.
+fn collared_prices(order: &OrderSpec, market: &Market, reference: Decimal) -> Vec<(&'static str, Price)> {
+    let mut prices = order.order_type.prices();
+    prices.extend(slippage_bound(order, market, None).map(|bound| ("max_slippage: its bound", bound)));
+    if let Some(Trigger::Trail { distance, distance_type }) = order.order_type.trigger()
+        && let Ok(mark) = Price::new(reference)
+    {
+        let stop = venue::trailing_stop(order.side, mark, distance, distance_type);
+        prices.extend(stop.map(|stop| ("distance: its stop price", stop)));
+    }
+    prices
+}
+
+fn price_collar(
+    order: &OrderSpec,
+    limits: &LimitRow,
+    market: &Market,
+    reference: Decimal,
+) -> Result<(), Refusal> {
     let Limit::At(limit) = limits.price_collar_pct else { return Ok(()) };
-    for (field, price) in order.order_type.prices() {
+    for (field, price) in collared_prices(order, market, reference) {
         let distance = amount::sub(price.get(), reference).map(|d| d.abs());
         let allowed = amount::percent_of(reference, limit);
         let inside = matches!((distance, allowed), (Some(distance), Some(allowed)) if distance <= allowed);

@@ -92,6 +92,29 @@ impl Exchange {
         self.send(self.client.put(format!("{}/control/prices", self.url)).json(prices)).await.map(drop)
     }
 
+    /// Corrects a trade or takes one back: one of those that are among the transactions after this one.
+    pub(crate) async fn revise(&self, after: u64, draw: u64) -> Result<(), String> {
+        let feed = self.get(&format!("/transactions?after={after}&limit=20")).await?;
+        let transactions = feed["transactions"].as_array().into_iter().flatten();
+        let Some(trade) = transactions.filter(|t| t["type"] == "Trade").map(|t| &t["trade"]).next() else {
+            return Ok(());
+        };
+        let id = trade["trade_id"].as_str().unwrap_or_default();
+        let body = if draw.is_multiple_of(2) {
+            json!({"bust": true, "reason": "the soak takes it back"})
+        } else {
+            json!({"quantity": "1", "price": trade["price"], "reason": "the soak corrects it"})
+        };
+        // One that was taken back already stays so.
+        drop(self.send(self.client.post(format!("{}/control/trades/{id}", self.url)).json(&body)).await);
+        Ok(())
+    }
+
+    pub(crate) async fn last_transaction(&self) -> Result<u64, String> {
+        let feed = self.get("/transactions?after=0&limit=1").await?;
+        Ok(feed["last"].as_u64().unwrap_or(0))
+    }
+
     /// Replaces the fault script; no rules: none.
     pub(crate) async fn faults(&self, seed: u64, rules: &[Value]) -> Result<(), String> {
         let url = format!("{}/control/faults", self.url);

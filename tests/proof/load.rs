@@ -13,6 +13,9 @@ const REMEMBERED: usize = 200;
 /// Requests between two moves of the market.
 const MARKET_EVERY: u64 = 25;
 
+/// Requests between two trades that turn out to be wrong.
+const REVISE_EVERY: u64 = 60;
+
 pub(crate) struct Load {
     random: Random,
     count: u64,
@@ -42,6 +45,9 @@ impl Load {
             stage.producer.lock().await.add(kind, id.as_deref(), &content).await;
             if self.count.is_multiple_of(MARKET_EVERY) {
                 self.move_market(stage).await;
+            }
+            if self.count.is_multiple_of(REVISE_EVERY) {
+                self.revise(stage).await;
             }
         }
     }
@@ -122,7 +128,10 @@ impl Load {
         let side = if self.random.below(2) == 0 { "Buy" } else { "Sell" };
         let quantity = self.between(1, 9).to_string();
         let plain = market(&id, symbol, side, &quantity);
-        let kind = self.random.below(20);
+        let kind = self.random.below(28);
+        if kind >= 20 {
+            return self.conditional(kind, plain);
+        }
         if kind < 9 {
             return plain;
         }
@@ -140,6 +149,54 @@ impl Load {
             17 => with(order, json!({"time_in_force": "FOK"})),
             18 => with(plain, json!({"time_in_force": "IOC"})),
             _ => with(order, json!({"execution_instructions": {"post_only": true}})),
+        }
+    }
+
+    /// Orders that wait for a price or a time, and those with instructions.
+    fn conditional(&mut self, kind: u64, plain: Value) -> Value {
+        let first =
+            SYMBOLS.iter().find(|(symbol, _)| plain["symbol"] == *symbol).map_or(1, |(_, price)| *price);
+        let buys = plain["side"] == "Buy";
+        let (near, far) = (self.between(5, 150), self.between(160, 300));
+        // To the side to which the market must move: up for a buy that stops, down for one that is touched.
+        let beyond = |bps: i64, stops: bool| moved(first, if buys == stops { bps } else { -bps });
+        let soon = chrono::Utc::now() + chrono::TimeDelta::milliseconds(self.between(50, 1500));
+        match kind {
+            20 => with(plain, json!({"order_type": {"Stop": {"stop_price": beyond(near, true)}}})),
+            21 => {
+                let kind = json!({"stop_price": beyond(near, true), "limit_price": beyond(far, true)});
+                with(plain, json!({"order_type": {"StopLimit": kind}}))
+            }
+            22 => {
+                let kind = json!({"distance": "0.5", "distance_type": "Percent"});
+                with(plain, json!({"order_type": {"TrailingStop": kind}}))
+            }
+            23 => with(
+                plain,
+                json!({"order_type": {"MarketIfTouched": {"trigger_price": beyond(near, false)}}}),
+            ),
+            24 => {
+                let kind = json!({"trigger_price": beyond(near, false), "limit_price": beyond(5, false)});
+                with(plain, json!({"order_type": {"LimitIfTouched": kind}}))
+            }
+            25 => {
+                let kind = json!({"Limit": {"price": beyond(near, false)}});
+                let gtd = json!({"GTD": {"expires_at": crate::harness::rfc3339(soon)}});
+                with(plain, json!({"order_type": kind, "time_in_force": gtd}))
+            }
+            26 => with(plain, json!({"execution_instructions": {"reduce_only": true}})),
+            _ => with(plain, json!({"max_slippage": "1"})),
+        }
+    }
+
+    /// A trade that was executed a while ago was wrong.
+    async fn revise(&mut self, stage: &Stage) {
+        let Some(exchange) = &stage.exchange else { return };
+        let draw = self.random.next();
+        let exchange = exchange.lock().await;
+        // The exchange may be away.
+        if let Ok(last) = exchange.last_transaction().await {
+            drop(exchange.revise(draw.checked_rem(last.max(1)).unwrap_or(0), draw / 7).await);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::process::Process;
 use crate::producer::Producer;
 use crate::profile::Profile;
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -146,6 +146,11 @@ impl Stage {
             ),
         ];
         let queries = queries.into_iter().chain([(
+            "orders are about to expire",
+            "SELECT count(*) FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled') \
+             AND ends_us - created_us < 60000000",
+        )]);
+        let queries = queries.chain([(
             "journaled requests have no outcome",
             "SELECT count(*) FROM (SELECT lane, entry_ms, entry_seq FROM orders \
              UNION SELECT lane, entry_ms, entry_seq FROM requests) k WHERE NOT EXISTS (SELECT 1 FROM outcomes o \
@@ -170,15 +175,25 @@ impl Stage {
                 return Ok(Some(format!("{} open orders have no state in Redis", keys.len() - there)));
             }
         }
-        let trades: i64 = sqlx::query_scalar("SELECT count(*) FROM trades")
-            .fetch_one(&mut journal)
-            .await
-            .map_err(|e| text(&e))?;
         if let Some(exchange) = &self.exchange {
             let ledger = exchange.lock().await.ledger().await?;
-            let executions = i64::try_from(executions(&ledger)).unwrap_or(i64::MAX);
-            if executions != trades {
-                return Ok(Some(format!("{executions} executions, {trades} of them in the journal")));
+            let executed = executions(&ledger);
+            let rows =
+                sqlx::query(crate::auditor::TRADES).fetch_all(&mut journal).await.map_err(|e| text(&e))?;
+            let booked = rows.iter().map(|row| {
+                let column = |name: &str| row.try_get::<String, _>(name).unwrap_or_default();
+                (column("trade_id"), column("quantity"), column("price"))
+            });
+            let missing = booked.fold(executed.clone(), |mut missing, trade| {
+                missing.remove(&trade);
+                missing
+            });
+            if !missing.is_empty() {
+                return Ok(Some(format!(
+                    "{} of {} executions are not in the journal",
+                    missing.len(),
+                    executed.len()
+                )));
             }
         }
         Ok(None)
@@ -210,8 +225,12 @@ impl Stage {
     }
 }
 
-fn executions(ledger: &Value) -> usize {
+/// Each with its id, quantity and price.
+fn executions(ledger: &Value) -> BTreeSet<(String, String, String)> {
     let orders = ledger["orders"].as_array().into_iter().flatten();
     let generations = orders.flat_map(|order| order["generations"].as_array().into_iter().flatten());
-    generations.map(|generation| generation["executions"].as_array().map_or(0, Vec::len)).sum()
+    let executions =
+        generations.flat_map(|generation| generation["executions"].as_array().into_iter().flatten());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    executions.map(|e| (text(&e["trade_id"]), text(&e["quantity"]), text(&e["price"]))).collect()
 }

@@ -88,6 +88,8 @@ pub(crate) struct Position {
 pub(crate) struct Journal {
     pub(crate) orders: Vec<Order>,
     pub(crate) trades: BTreeMap<Id, Vec<Trade>>,
+    /// Orders of which a trade was corrected or taken back.
+    pub(crate) revised: BTreeSet<Id>,
     pub(crate) commits: BTreeMap<Id, Vec<Commit>>,
     pub(crate) outcomes: BTreeMap<String, JournalOutcome>,
     /// Entries of requests, those that made an order and the others.
@@ -144,6 +146,10 @@ async fn rows(
     sqlx::query(query).fetch_all(journal).await.map_err(|e| format!("{query}: {e}"))
 }
 
+/// The trades as they are by now: what was corrected in its last form, without what was taken back.
+pub(crate) const TRADES: &str = "SELECT * FROM trades t WHERE quantity IS NOT NULL AND revision = \
+     (SELECT max(revision) FROM trades r WHERE r.order_id = t.order_id AND r.trade_id = t.trade_id)";
+
 impl Journal {
     pub(crate) async fn read(journal: &mut SqliteConnection) -> Result<Self, String> {
         let mut read = Self::default();
@@ -152,7 +158,10 @@ impl Journal {
             read.entries.insert(order.entry.clone());
             read.orders.push(order);
         }
-        for row in rows(journal, "SELECT * FROM trades").await? {
+        for row in rows(journal, "SELECT DISTINCT order_id FROM trades WHERE revision > 0").await? {
+            read.revised.insert(row.try_get("order_id").map_err(said)?);
+        }
+        for row in rows(journal, TRADES).await? {
             let text = |column: &str| row.try_get::<String, _>(column).map_err(said);
             let (quantity, price) = (decimal(&text("quantity")?)?, decimal(&text("price")?)?);
             let trade = Trade { id: text("trade_id")?, quantity, price };
@@ -210,13 +219,25 @@ fn order(row: &sqlx::sqlite::SqliteRow) -> Result<Order, String> {
         buys: text("side")? == "Buy",
         quantity: amount(&spec["quantity"])?,
         asked: optional(&state["pending_replace"]["terms"]["quantity"])?,
-        limit: optional(&spec["order_type"]["Limit"]["price"])?,
+        limit: limit(&spec["order_type"], &state)?,
         filled: decimal(&text("filled_quantity")?)?,
         status: text("status")?,
         version: row.try_get::<i64, _>("version").map(i64::cast_unsigned).map_err(said)?,
         parked: state["parked"] == true,
         command: state["pending_cancel"] == true || !state["pending_replace"].is_null(),
     })
+}
+
+/// The worst price that it is worked at.
+fn limit(order_type: &Value, state: &Value) -> Result<Option<Decimal>, String> {
+    if order_type == "Market" {
+        return optional(&state["worst_price"]);
+    }
+    let own = ["StopLimit", "LimitIfTouched"].into_iter().find(|name| !order_type[*name].is_null());
+    match own {
+        Some(name) => optional(&order_type[name]["limit_price"]),
+        None => optional(&order_type["Limit"]["price"]),
+    }
 }
 
 pub(crate) fn ids(events: &Value) -> Vec<String> {

@@ -12,6 +12,7 @@ mod selfcheck;
 use crate::producer::Sent;
 use crate::profile::Profile;
 use crate::stage::Stage;
+pub(crate) use facts::TRADES;
 use facts::{Journal, Ledger, Redis};
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;

@@ -87,6 +87,10 @@ fn truth(facts: &Facts, completed: bool, outcome: &Entry, audit: &mut Audit) {
     if matches!(code, "DUPLICATE_CLIENT_ORDER_ID" | "OUTCOME_UNKNOWN") || !outcome.has("order") {
         return;
     }
+    // What it said was so then: a trade was corrected or taken back since.
+    if field(outcome, "order_id").is_some_and(|id| facts.journal.revised.contains(id)) {
+        return;
+    }
     let order = outcome.json("order");
     let told = told(&order);
     let executed = facts.executed(outcome.text("client_order_id"));

@@ -185,6 +185,7 @@ fn what_is_triggered_lives_by_its_time_in_force() {
 #[test]
 fn a_trailing_stop_follows_the_best_price_and_never_goes_back() {
     let mut desk = Desk::new();
+    desk.ledger.limits.insert("*".into(), LimitRow { price_collar_pct: Limit::Unlimited, ..limits() });
     desk.submit(
         spec("t", Side::Sell, "1", trailing("10", DistanceType::Percent), TimeInForce::Gtc),
         &last("100"),
@@ -439,4 +440,29 @@ fn a_quotes_size_is_spent_by_what_it_triggers() {
         desk.ledger.spent.get(&key).map(|spent: &Spent| spent.quantity.to_string()).as_deref(),
         Some("3")
     );
+}
+
+#[test]
+fn the_collar_and_the_notional_know_every_price_that_an_order_leads_to() {
+    // A collar of 5 %, a notional of 1,000 at most, a reference of 100.
+    let with = |kind: OrderType, side, quantity: &str, slippage: Option<&str>| {
+        let mut desk = Desk::new();
+        let row = LimitRow { max_order_notional: Limit::At(1000.into()), ..limits() };
+        desk.ledger.limits.insert("*".into(), row);
+        let mut order = spec("o", side, quantity, kind, TimeInForce::Gtc);
+        order.max_slippage = slippage.map(|pct| pct.parse().unwrap());
+        ended(&desk.submit(order, &fixed("100")))
+    };
+    let (market, percent) = (OrderType::Market, DistanceType::Percent);
+    for side in [Side::Buy, Side::Sell] {
+        assert_eq!(with(market.clone(), side, "1", Some("5")), Ok(Status::Filled), "{side}");
+        assert_eq!(with(market.clone(), side, "1", Some("5.01")), Err(Code::PriceCollar), "{side}");
+        assert_eq!(with(trailing("5", percent), side, "1", None), Ok(Status::Acknowledged), "{side}");
+        assert_eq!(with(trailing("5.01", percent), side, "1", None), Err(Code::PriceCollar), "{side}");
+        assert_eq!(with(market.clone(), side, "10", None), Ok(Status::Filled), "{side}");
+    }
+    // What a buy may pay at its bound counts; a sell brings in no more than the bid.
+    assert_eq!(with(market.clone(), Side::Buy, "9.8", Some("2")), Ok(Status::Filled));
+    assert_eq!(with(market.clone(), Side::Buy, "9.9", Some("2")), Err(Code::MaxNotional));
+    assert_eq!(with(market, Side::Sell, "10", Some("2")), Ok(Status::Filled));
 }
