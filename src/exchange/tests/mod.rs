@@ -1,6 +1,7 @@
 mod book;
 mod faults;
 mod ledger;
+mod lifecycle;
 mod replaces;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,10 @@ use serde_json::Value;
 
 use super::book::Book;
 use super::message::{
-    Answer, Answered, Change, Code, Command, Dedupe, OrderStatus, OrderView, Placement, Truth, Window,
+    Answer, Answered, Change, Code, Command, Dedupe, OrderStatus, OrderView, Placement, Revision, Truth,
+    Window,
 };
-use super::transaction::{PriceTerms, Record, Transaction};
+use super::transaction::{PriceTerms, Record, Transaction, TransactionType};
 use crate::domain::ids::ClientOrderId;
 use crate::domain::instrument::Instrument;
 use crate::domain::order_type::{OrderType, Side, TimeInForce};
