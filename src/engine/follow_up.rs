@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::ports::journal::{Abandoned, JournalError};
 use crate::ports::publisher::{OrderAnswer, OrderUpdate, Publication, Published};
 
-use super::publish::{Batch, update_from, update_of, update_with};
+use super::publish::{Batch, update_after, update_unmarked, update_with};
 use super::{Ended, Engine, EngineError, Waiting};
 
 /// Orders whose state is put back at a time.
@@ -24,20 +24,24 @@ impl Engine {
     pub async fn relay(&self, older_than_us: i64, limit: u32) -> Result<usize, EngineError> {
         let before = self.clock.now().plus_micros(-older_than_us);
         let due = self.reader.unpublished(before, limit).await?;
-        let lacking: BTreeMap<OrderId, u64> = due.iter().map(|order| (*order, 0)).collect();
-        self.offer(lacking).await?;
+        self.offer(due.iter().map(|order| (*order, None)).collect()).await?;
         Ok(due.len())
     }
 
-    /// Offers what Redis lacks of some orders after a version (0: what the journal has not marked).
-    async fn offer(&self, mut lacking: BTreeMap<OrderId, u64>) -> Result<(), EngineError> {
+    /// Offers what Redis lacks of some orders: after the version that it has (0: all), or where that was not asked, what
+    /// the journal has not marked.
+    async fn offer(&self, mut lacking: BTreeMap<OrderId, Option<u64>>) -> Result<(), EngineError> {
         let mut published = Published::default();
         // Once as the journal has marked it, and once more as Redis answers.
         for _ in 0..2 {
             let mut orders = Vec::with_capacity(lacking.len());
             for (order, version) in &lacking {
                 let history = self.reader.commits(*order).await;
-                match history.and_then(|history| update_of(&history, *version)) {
+                let update = history.and_then(|history| match version {
+                    None => update_unmarked(&history),
+                    Some(version) => update_after(&history, *version),
+                });
+                match update {
                     Ok(update) => orders.extend(update),
                     Err(error @ JournalError::Corrupt { .. }) => {
                         tracing::error!(order_id = %order, %error, "ALARM: an order's events cannot be read");
@@ -48,7 +52,8 @@ impl Engine {
             if orders.is_empty() {
                 break;
             }
-            lacking = self.publish_orders(orders, &mut published).await?;
+            let behind = self.publish_orders(orders, &mut published).await?;
+            lacking = behind.into_iter().map(|(order, version)| (order, Some(version))).collect();
         }
         self.mark(published);
         Ok(())
@@ -134,16 +139,8 @@ impl Engine {
             }
             let mut published = Published::default();
             let behind = self.publish_orders(orders, &mut published).await?;
-            let (unknown, older): (Vec<_>, Vec<_>) =
-                behind.into_iter().partition(|(_, version)| *version == 0);
-            self.offer(older.into_iter().collect()).await?;
-            let mut whole = Vec::with_capacity(unknown.len());
-            for (id, _) in unknown {
-                whole.extend(update_from(&self.reader.commits(id).await?, 0)?);
-            }
-            if !whole.is_empty() {
-                self.publish_orders(whole, &mut published).await?;
-            }
+            self.mark(published);
+            self.offer(behind.into_iter().map(|(order, version)| (order, Some(version))).collect()).await?;
         }
     }
 

@@ -223,11 +223,7 @@ impl Engine {
         let mut orders = Vec::with_capacity(behind.len());
         for (order, version) in behind {
             let history = self.reader.commits(*order).await?;
-            // Where all of it is marked as published, Redis lost it, or let go of it long ago.
-            orders.extend(match update_of(&history, *version)? {
-                Some(update) => Some(update),
-                None => update_from(&history, 0)?,
-            });
+            orders.extend(update_after(&history, *version)?);
         }
         let offered: Vec<OrderId> = orders.iter().map(|update| update.order_id).collect();
         let json = HashMap::new();
@@ -291,17 +287,26 @@ impl Forgettable {
     }
 }
 
-/// The update that offers what Redis lacks of an order, made from its whole history: what comes after
-/// `version`, or where Redis knows nothing (0), what is not marked as published. `None`: nothing.
-pub(super) fn update_of(history: &CommitHistory, version: u64) -> Result<Option<OrderUpdate>, JournalError> {
+/// The update that offers what the journal has not marked as published, made from an order's whole history. It
+/// continues what was published before: Redis takes it only where it still knows that. `None`: nothing.
+pub(super) fn update_unmarked(history: &CommitHistory) -> Result<Option<OrderUpdate>, JournalError> {
+    update(history, |place, _| place >= history.published, history.published == 0)
+}
+
+/// What comes after the version that Redis has; all of it, where Redis knows nothing of the order (0): it lost that, or
+/// let go of it long ago. What is marked as published may be lost with it, and what follows must not leave a gap.
+pub(super) fn update_after(
+    history: &CommitHistory,
+    version: u64,
+) -> Result<Option<OrderUpdate>, JournalError> {
     if version > 0 {
         return update(history, |_, first| first > version, false);
     }
-    update(history, |place, _| place >= history.published, true)
+    update_from(history, 0)
 }
 
 /// The same with every commit from that place on, published before or not.
-pub(super) fn update_from(history: &CommitHistory, from: usize) -> Result<Option<OrderUpdate>, JournalError> {
+fn update_from(history: &CommitHistory, from: usize) -> Result<Option<OrderUpdate>, JournalError> {
     update(history, |place, _| place >= from, true)
 }
 

@@ -156,3 +156,51 @@ async fn a_second_signal_ends_a_worker_at_once() {
     assert_eq!(worker.exit_code().await, 1);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
+
+/// Redis lost what it was told of an order last, and the journal has marked it as published: what happens next must
+/// not leave a gap for whoever reads the events from the start.
+#[tokio::test]
+async fn what_follows_a_loss_brings_back_what_was_lost_before_it() {
+    for relayed in [false, true] {
+        let mut lab = Lab::new().await;
+        lab.adjust(|s| {
+            s.set("worker.claim_idle_ms", "300");
+        });
+        let mut worker = lab.worker().await;
+        let order = lab.execute(&limit("o", "BTCUSDT", "Buy", "1", "40000")).await;
+        order.is_completed("Acknowledged");
+        let mut journal = lab.journal().await;
+        if relayed {
+            lab.trade_at("BTCUSDT", "39000").await;
+            lab.state_becomes("o", "Filled").await;
+        }
+        eventually("all is marked as published", async || {
+            let rows = "SELECT count(*) FROM outbox_commits";
+            let rows: i64 = sqlx::query_scalar(rows).fetch_one(&mut journal).await.unwrap();
+            (rows == 0).then_some(())
+        })
+        .await;
+        if relayed {
+            // As if whoever journaled the fill had died before it was published.
+            assert_eq!(worker.terminate().await, 0);
+            let unmark = "INSERT INTO outbox_commits SELECT max(seq) FROM order_commits";
+            sqlx::query(unmark).execute(&mut journal).await.unwrap();
+        }
+        let lost = [lab.key("events"), lab.key(&format!("version:{}", order.order_id())), lab.key("state:o")];
+        redis::cmd("DEL").arg(&lost).query_async::<()>(&mut lab.redis()).await.unwrap();
+        if relayed {
+            worker = lab.worker().await;
+        } else {
+            lab.trade_at("BTCUSDT", "39000").await;
+        }
+        lab.state_becomes("o", "Filled").await;
+        let mut next = 1;
+        for entry in lab.history(&order.order_id()).await {
+            let version = |field: &str| entry.text(field).parse::<u64>().unwrap();
+            assert!(version("first_version") <= next, "a gap before {entry}");
+            next = next.max(version("version") + 1);
+        }
+        assert_eq!(next, 7, "all six events are there");
+        assert_eq!(worker.terminate().await, 0);
+    }
+}
