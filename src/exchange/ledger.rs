@@ -3,6 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::book::{Book, BookError};
 use super::transaction::Record;
@@ -26,6 +28,10 @@ pub enum LedgerError {
 /// How every line begins.
 const BEGINNING: &[u8] = b"{\"time_us\":";
 
+/// How long a ledger is waited for that another process has, and how long between two looks.
+const LOCK_WITHIN: Duration = Duration::from_millis(500);
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(super) struct Ledger {
     path: PathBuf,
@@ -47,11 +53,10 @@ impl Ledger {
             .truncate(false)
             .open(path)
             .map_err(failed("opened"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LedgerError::Taken(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed("locked")(error)),
-        }
+        lock(&file).map_err(|error| match error {
+            TryLockError::WouldBlock => LedgerError::Taken(path.to_owned()),
+            TryLockError::Error(error) => failed("locked")(error),
+        })?;
         let end = read(path, &file, book)?;
         // What a kill left of a line was told to nobody.
         let length = file.metadata().map_err(failed("read"))?.len();
@@ -85,6 +90,17 @@ impl Ledger {
         self.file.write_all(&self.lines).and_then(|()| self.file.sync_data()).map_err(failed)?;
         self.lines.clear();
         Ok(())
+    }
+}
+
+/// A process that was killed, or one that is being started by whoever had the ledger open, holds the lock a moment longer.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    let patient_until = Instant::now() + LOCK_WITHIN;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < patient_until => thread::sleep(LOCK_AGAIN),
+            other => return other,
+        }
     }
 }
 
