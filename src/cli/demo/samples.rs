@@ -1,9 +1,14 @@
 //! The orders that the demonstration sends, each with what it is to show and how it has to end.
 
+use crate::adapters::clock::SystemClock;
 use crate::cli::fields::Fields;
 use crate::domain::status::Status;
+use crate::ports::clock::Clock;
 
 use super::market::Market;
+
+/// How long the order lives whose time runs out.
+const RUNS_OUT_US: i64 = 1_500_000;
 
 /// An order, or something that wants to be one.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ enum Kind {
     /// So many hundredths of a percent from where the price stands.
     Limit(i64),
     LimitAt(&'static str),
+    /// Triggered so many hundredths of a percent from where the price stands.
+    Stop(i64),
     /// These bytes in place of an order.
     Raw(&'static str),
 }
@@ -94,12 +101,14 @@ const fn market(
 /// In the order in which they are sent. Prices are offered in sizes of 1 to 2 BTC, 10 to 20 ETH.
 #[rustfmt::skip]
 pub(super) fn samples() -> Vec<Sample> {
-    use Status::{Acknowledged, Cancelled, Filled as Full};
+    use Status::{Acknowledged, Cancelled, Expired, Filled as Full};
     vec![
         market("market order, filled at once", "market-buy", ("Buy", "0.5", "BTCUSDT"), completed(Full, Full, Filled::All)),
         Sample { then: Then::Steer(-60), ..limit("limit rests, fills when the price falls", "rests-then-fills", ("Buy", "5", "ETHUSDT"), -40, completed(Acknowledged, Full, Filled::All)) },
         Sample { then: Then::Steer(60), ..limit("limit rests, fills in several parts", "fills-in-parts", ("Sell", "5", "BTCUSDT"), 40, completed(Acknowledged, Full, Filled::All)) },
         Sample { then: Then::Cancel, ..limit("limit rests, then is cancelled", "rests-then-cancelled", ("Buy", "5000", "EUR_USD"), -200, completed(Acknowledged, Cancelled, Filled::Nothing)) },
+        Sample { kind: Kind::Stop(60), then: Then::Steer(90), ..market("stop, triggered when the price rises", "stop", ("Buy", "5000", "EUR_USD"), completed(Acknowledged, Full, Filled::All)) },
+        Sample { time_in_force: "GTD", ..limit("limit whose time runs out", "runs-out", ("Buy", "5000", "EUR_USD"), -200, completed(Acknowledged, Expired, Filled::Nothing)) },
         market("market order that sells", "market-sell", ("Sell", "10000", "EUR_USD"), completed(Full, Full, Filled::All)),
         Sample { time_in_force: "IOC", ..limit("IOC for more than is offered", "ioc-part", ("Buy", "4", "BTCUSDT"), 100, completed(Cancelled, Cancelled, Filled::Part)) },
         Sample { time_in_force: "FOK", ..limit("FOK that nothing can meet", "fok-nothing", ("Buy", "40", "ETHUSDT"), 100, completed(Cancelled, Cancelled, Filled::Nothing)) },
@@ -117,22 +126,31 @@ pub(super) fn samples() -> Vec<Sample> {
 impl Sample {
     /// The order's JSON at the prices of the moment.
     pub(super) fn body(&self, market: &Market) -> String {
-        let limit = match self.kind {
+        let at = |distance| market.price(self.symbol, distance).map(|price| price.to_string());
+        let priced = match self.kind {
             Kind::Raw(bytes) => return bytes.to_owned(),
             Kind::Market => None,
-            Kind::LimitAt(price) => Some(price.to_owned()),
-            Kind::Limit(distance) => market.price(self.symbol, distance).map(|price| price.to_string()),
+            Kind::LimitAt(price) => Some(("Limit", "price", price.to_owned())),
+            Kind::Limit(distance) => at(distance).map(|price| ("Limit", "price", price)),
+            Kind::Stop(distance) => at(distance).map(|price| ("Stop", "stop_price", price)),
         };
         let mut order = Fields::default();
         order.put("client_order_id", self.client_order_id);
         order.put("symbol", self.symbol);
         order.put("side", self.side);
         order.put("quantity", self.quantity);
-        match limit {
-            Some(price) => order.put_json("order_type", &format!("{{\"Limit\":{{\"price\":\"{price}\"}}}}")),
+        match priced {
+            Some((kind, field, price)) => {
+                order.put_json("order_type", &format!("{{\"{kind}\":{{\"{field}\":\"{price}\"}}}}"));
+            }
             None => order.put("order_type", "Market"),
         }
-        order.put("time_in_force", self.time_in_force);
+        if self.time_in_force == "GTD" {
+            let end = SystemClock.now().plus_micros(RUNS_OUT_US);
+            order.put_json("time_in_force", &format!("{{\"GTD\":{{\"expires_at\":\"{end}\"}}}}"));
+        } else {
+            order.put("time_in_force", self.time_in_force);
+        }
         if self.post_only {
             order.put_json("execution_instructions", "{\"post_only\":true}");
         }
@@ -148,7 +166,7 @@ impl Sample {
     pub(super) fn wants(&self) -> String {
         match self.kind {
             Kind::Raw(_) => "half an order".to_owned(),
-            Kind::Market | Kind::Limit(_) | Kind::LimitAt(_) => {
+            Kind::Market | Kind::Limit(_) | Kind::LimitAt(_) | Kind::Stop(_) => {
                 format!("{} {} {}", self.side, self.quantity, self.symbol)
             }
         }
