@@ -108,6 +108,7 @@ enum Command {
     #[command(after_long_help = exchange::EXAMPLES)]
     Exchange(exchange::ExchangeArguments),
     /// Measure throughput and latency of this installation, beside the floors of its Redis and its disk
+    #[command(after_long_help = bench::EXAMPLES)]
     Bench(bench::Bench),
 }
 
@@ -207,7 +208,7 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
         Command::Check => check::run(&call).await,
         Command::Replay => replay::run(&call).await,
         Command::Exchange(arguments) => exchange::run(&call, arguments).await.map(|()| Ending::Done),
-        Command::Bench(bench) => bench::run(&call, bench).await.map(|()| Ending::Done),
+        Command::Bench(bench) => bench::run(&call, bench).await,
     }
 }
 

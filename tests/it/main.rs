@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod bench;
 mod cancel;
 mod cli;
 mod commands;

@@ -11,13 +11,17 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::decide::{Admit, Decision, Effect, Execute, View};
+use crate::domain::amount::{Amount, Price};
+use crate::domain::decide::{Admit, Decision, Effect, Execute, Facts, Told, View};
+use crate::domain::event::{Commission, Terms};
 use crate::domain::ids::{EntryId, OrderId, RequestKey};
+use crate::domain::ledger::Difference;
 use crate::domain::market::Market;
 use crate::domain::order::{ContentHash, OrderSpec};
 use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
 use crate::domain::profile::Profile;
 use crate::domain::refusal::Code;
+use crate::domain::report::{Report, ReportedCorrection, ReportedFill};
 use crate::domain::request::{OrderRef, OutcomeResult, Received, Request};
 use crate::domain::risk::Limit;
 use crate::domain::status::Status;
@@ -140,6 +144,14 @@ fn spec(n: u64, kind: OrderType) -> OrderSpec {
     }
 }
 
+fn price(text: &str) -> Price {
+    text.parse().unwrap()
+}
+
+fn amount(text: &str) -> Amount {
+    text.parse().unwrap()
+}
+
 fn market() -> Market {
     Market::Fixed("100".parse().unwrap())
 }
@@ -195,6 +207,69 @@ async fn an_order_is_kept_with_everything_that_happened_to_it() {
     assert_eq!(positions[0].2.quantity.to_string(), "2");
     assert_eq!(positions[0].2.commission.to_string(), "2");
     assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+}
+
+/// What the broker tells of an order, in a transaction of its own.
+async fn tell(journal: &SqliteJournal, report: Report) {
+    let external =
+        Difference { broker: "mock".parse().unwrap(), kind: "x", key: String::new(), details: String::new() };
+    let order = OrderRef::Client("c0".parse().unwrap());
+    let told = vec![Told { order, reports: vec![report], external }];
+    let facts = Facts { broker: "mock".parse().unwrap(), told, cursor: None };
+    decide(journal, vec![Input::Facts(Box::new(facts))]).await;
+}
+
+#[tokio::test]
+async fn trades_that_were_wrong_and_restated_terms_are_kept_as_they_are_told() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let order =
+        OrderSpec { quantity: "9".parse().unwrap(), ..spec(0, OrderType::Limit { price: price("90") }) };
+    let admitted = decide(&journal, vec![admit(0, Request::Submit(Box::new(order)), 1)]).await;
+    decide(&journal, vec![execute(&admitted[0])]).await;
+    let commission =
+        Commission { asset: "X".to_owned(), amount: amount("0.5"), quote_value: Some(amount("0.25")) };
+    let at = lab.clock.now();
+    let fill = |id: &str, quantity: &str| {
+        Report::Fill(ReportedFill {
+            trade_id: id.to_owned(),
+            quantity: quantity.parse().unwrap(),
+            price: price("90"),
+            commission: Some(commission.clone()),
+            executed_at: at,
+        })
+    };
+    let corrected = Report::TradeCorrected(ReportedCorrection {
+        trade_id: "a".to_owned(),
+        quantity: "2".parse().unwrap(),
+        price: price("89"),
+        commission: None,
+        corrected_at: at.plus_micros(1),
+        reason: "misreported".to_owned(),
+    });
+    let busted =
+        Report::TradeBusted { trade_id: "b".to_owned(), busted_at: at, reason: "erroneous".to_owned() };
+    let terms = Terms { quantity: Some("8".parse().unwrap()), price: Some(price("91")), stop_price: None };
+    let restated = Report::Restated { terms, reason: "by telephone".to_owned() };
+    // Each twice, in transactions of their own: what was told before is read back from the disk.
+    for report in [fill("a", "3"), fill("b", "4"), corrected, busted, restated] {
+        tell(&journal, report.clone()).await;
+        tell(&journal, report).await;
+        assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+    }
+    let order = journal.order(&OrderRef::Client("c0".parse().unwrap())).await.unwrap().unwrap();
+    assert_eq!(order.state.status, Status::PartiallyFilled);
+    assert_eq!((order.state.filled_quantity.to_string().as_str(), order.state.version), ("2", 10));
+    assert_eq!(order.spec.quantity.to_string(), "8");
+    assert_eq!(order.spec.order_type, OrderType::Limit { price: price("91") });
+    let (_, _, position) = journal.positions().await.unwrap().remove(0);
+    assert_eq!(position.quantity.to_string(), "2");
+    assert_eq!(position.average_price().map(|p| p.to_string()).as_deref(), Some("89"));
+    assert_eq!(position.commission.to_string(), "0.25");
+    assert_eq!(position.reserved_buy.to_string(), "6");
+    let rows: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM trades").fetch_one(&mut lab.stranger().await).await.unwrap();
+    assert_eq!(rows, 4, "two fills, a correction, a bust: nothing was edited");
 }
 
 #[tokio::test]

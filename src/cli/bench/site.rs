@@ -1,0 +1,84 @@
+//! Where is measured: a journal of its own on the chosen disk, names of its own in Redis, or a Redis of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::app::AppError;
+use crate::config::{Limit, LimitRow, Settings};
+use crate::runtime::private_redis::{Durability, PrivateRedis};
+
+use super::{Bench, load};
+
+pub(super) struct Site {
+    pub(super) settings: Settings,
+    redis: Option<PrivateRedis>,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    pub(super) async fn set(configured: &Settings, bench: &Bench) -> Result<Self, AppError> {
+        let mut settings = configured.clone();
+        let redis = if bench.private {
+            let started = PrivateRedis::start(Durability::EverySecond).await;
+            Some(started.map_err(|error| AppError::Unreachable(error.to_string()))?)
+        } else {
+            None
+        };
+        if let Some(redis) = &redis {
+            settings.redis.url = SecretString::from(redis.url());
+        }
+        let folder = journal_folder(&settings, bench)?;
+        prepare(&mut settings, bench, folder.path());
+        Ok(Self { settings, redis, folder })
+    }
+
+    /// The folder of the journal.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes everything away again.
+    pub(super) async fn clear(self) {
+        load::clean_up(&self.settings).await;
+        if let Some(redis) = self.redis {
+            redis.stop().await;
+        }
+    }
+}
+
+/// A folder of its own on the disk that the journal is to be on.
+fn journal_folder(settings: &Settings, bench: &Bench) -> Result<tempfile::TempDir, AppError> {
+    let url = settings.database.url.expose_secret();
+    let path = Path::new(url.trim_start_matches("sqlite://").trim_start_matches("sqlite:"));
+    let beside = bench.journal_dir.clone().or_else(|| path.parent().map(Path::to_path_buf));
+    let beside = beside.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
+    std::fs::create_dir_all(&beside)
+        .map_err(|error| AppError::Io("the folder of the journal cannot be made", error))?;
+    tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(beside)
+        .map_err(|error| AppError::Io("no temporary folder for the journal", error))
+}
+
+/// The installation as configured, with names, journal, prices and limits of its own: every control
+/// works, none refuses.
+fn prepare(settings: &mut Settings, bench: &Bench, folder: &Path) {
+    let random = uuid::Uuid::now_v7().simple().to_string();
+    settings.streams.prefix = format!("bench-{}", &random[20..]);
+    settings.database.url = SecretString::from(format!("sqlite://{}/journal.db", folder.display()));
+    settings.broker.mock.prices = (0..bench.symbols).map(|n| (load::symbol(n), 100.into())).collect();
+    settings.broker.mock.instruments.clear();
+    settings.broker.mock.latency = Duration::ZERO;
+    settings.worker.max_request_age = None;
+    settings.risk.limits = vec![LimitRow {
+        symbol: "*".to_owned(),
+        max_order_quantity: Limit::At(1000.into()),
+        max_order_notional: Limit::At(1_000_000.into()),
+        max_position: Limit::At(1_000_000_000.into()),
+        max_daily_loss: Limit::At(1_000_000_000.into()),
+        price_collar_pct: Limit::At(5.into()),
+        max_orders_per_second: Limit::At(10_000_000),
+    }];
+}
