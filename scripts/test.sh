@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Formatting, lints, and the whole test suite, a choice of crash points and a minute's soak included. Installs
-# what is missing for that (see lib.sh). Arguments go to `cargo test`: scripts/test.sh some_behaviour
+# what is missing for that (see lib.sh), and the tools of the examples under target/tools. Arguments go to `cargo test`: scripts/test.sh some_behaviour
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
@@ -11,6 +11,7 @@ need_cargo_command fmt rustfmt
 need_cargo_command clippy clippy
 need_c_compiler
 need_redis program
+prepare_tools
 have python3 || say "there is no python3: tests of Python producers are skipped"
 
 say "formatting"

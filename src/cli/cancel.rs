@@ -34,6 +34,6 @@ pub(super) async fn run(call: &Call, cancel: &Cancel) -> Result<Ending, AppError
     which.put_some("client_order_id", client_order_id.as_ref());
     which.put_some("order_id", cancel.order_id.as_ref());
     let id = client_order_id.clone().or_else(|| cancel.order_id.map(|id| id.to_string()));
-    let request = Request { field: "cancel", json: which.to_string(), id, client_order_id };
+    let request = Request { field: "cancel", json: which.to_string(), id, client_order_id, made_id: None };
     request::run(call, &request, &cancel.waiting).await
 }

@@ -49,14 +49,28 @@ impl Fields {
         self.value(name).and_then(|value| serde_json::from_str(value.get()).ok())
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.value(name).is_some()
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// It has the field, and not as null, which is the same as left out.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.value(name).is_some_and(|value| value.get() != "null")
     }
 
     fn value(&self, name: &str) -> Option<&RawValue> {
         let wanted = plain(name);
         self.0.iter().find(|(known, _)| plain(known) == wanted).map(|(_, value)| &**value)
     }
+}
+
+/// Whether both are spellings of one name.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    plain(one) == plain(other)
+}
+
+pub(super) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 fn plain(name: &str) -> String {
@@ -116,7 +130,8 @@ mod tests {
     fn fields_are_set_in_place_and_found_in_any_spelling() {
         let mut fields = Fields::parse(r#"{"clientOrderId":"c-1","events":[]}"#).unwrap();
         assert_eq!(fields.text("client_order_id").as_deref(), Some("c-1"));
-        assert!(fields.has("Events") && !fields.has("id"));
+        assert!(fields.is_given("Events") && !fields.is_given("id"));
+        assert!(!Fields::parse(r#"{"ID":null}"#).unwrap().is_given("id"));
         assert_eq!(fields.text("events"), None);
         fields.put_json("events", "[1.50]");
         fields.put_json("payload", "{oops");

@@ -17,6 +17,7 @@ pub(super) const HINT: &str =
 /// Keys that are removed at a time.
 const PAGE: usize = 1000;
 
+#[derive(Clone)]
 pub(super) struct Link {
     client: Client,
     /// Without its password.

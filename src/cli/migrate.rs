@@ -4,17 +4,21 @@ use serde_json::json;
 
 use crate::app::{self, AppError};
 
-use super::{Call, Ending, journal, print};
+use super::{Call, Ending, journal, print, progress};
 
 pub(super) const EXAMPLES: &str = "Examples:
   order-execution migrate
   order-execution --config /etc/order-execution --env production migrate
 
-A worker does the same when it starts; what is up to date is left alone.";
+A worker does the same when it starts; what is up to date is left alone.
+Exit codes: 0 done, 2 wrong configuration, 4 the journal is unreachable.";
 
 pub(super) async fn run(call: &Call) -> Result<Ending, AppError> {
     let path = journal::path(&call.settings)?;
-    let migrations = app::migrate(&call.settings).await?;
+    let bar = progress::clock("bringing the schema up to date");
+    let migrations = app::migrate(&call.settings).await;
+    bar.finish_and_clear();
+    let migrations = migrations?;
     if call.json {
         print::json(&json!({ "journal": path.display().to_string(), "schema_version": migrations }))?;
     } else {

@@ -1,28 +1,37 @@
 //! The command line: one command a file.
 
+mod again;
 mod bench;
 mod cancel;
 mod cancel_all;
+mod canvas;
 mod check;
+mod completions;
 mod demo;
 mod exchange;
 mod failed;
 mod fields;
+mod filters;
 mod journal;
 mod link;
 mod migrate;
 mod order;
 mod order_flags;
+mod order_type_flags;
 mod orders;
 mod outcome;
 mod positions;
 mod print;
+mod progress;
 mod replace;
 mod replay;
 mod request;
 mod resolve;
+mod schema;
+mod status_message;
 mod submit;
 mod table;
+mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -38,13 +47,18 @@ use crate::runtime::telemetry;
 
 /// Executes orders that arrive on a Redis stream, each journaled before it is sent.
 #[derive(Debug, Parser)]
-#[command(name = "order-execution", version, propagate_version = true)]
+#[command(name = "order-execution", version, propagate_version = true, after_long_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
     common: Common,
     #[command(subcommand)]
     command: Command,
 }
+
+const EXIT_CODES: &str = "Every command explains itself: order-execution <COMMAND> --help
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by validation or risk,
+4 a service is unreachable. Results go to standard output, remarks and logs to standard error.";
 
 /// What every command takes.
 #[derive(Debug, clap::Args)]
@@ -67,8 +81,9 @@ enum Command {
     #[command(after_long_help = demo::EXAMPLES)]
     Demo(demo::Demo),
     /// Serve: pull, execute, publish, until SIGTERM or SIGINT; drains, then exits 0
+    #[command(after_long_help = worker::EXAMPLES)]
     Worker,
-    /// Add an order to the pending stream
+    /// Add an order, or a file of orders, to the pending stream
     #[command(after_long_help = submit::EXAMPLES, override_usage = submit::USAGE)]
     Submit(Box<submit::Submit>),
     /// Ask for an order to be cancelled
@@ -80,6 +95,9 @@ enum Command {
     /// Ask for an open order's quantity or prices to be changed
     #[command(after_long_help = replace::EXAMPLES)]
     Replace(replace::Replace),
+    /// Show what happens to orders as it happens: a table that updates in place, or lines
+    #[command(after_long_help = watch::EXAMPLES)]
+    Watch(watch::Watch),
     /// List orders, newest first
     #[command(after_long_help = orders::EXAMPLES)]
     Orders(orders::Orders),
@@ -104,12 +122,21 @@ enum Command {
     /// Rebuild every projection from the events and compare
     #[command(after_long_help = replay::EXAMPLES)]
     Replay,
+    /// Print or write the JSON Schema of what goes over Redis
+    #[command(after_long_help = schema::EXAMPLES)]
+    Schema(schema::SchemaArguments),
     /// Run the simulated exchange: the simulated broker behind HTTP, with a ledger
     #[command(after_long_help = exchange::EXAMPLES)]
     Exchange(exchange::ExchangeArguments),
     /// Measure throughput and latency of this installation, beside the floors of its Redis and its disk
     #[command(after_long_help = bench::EXAMPLES)]
     Bench(bench::Bench),
+    /// Print what makes a shell complete this command line
+    #[command(after_long_help = completions::EXAMPLES)]
+    Completions(completions::Completions),
+    /// Print the manual page, or write one for each command
+    #[command(after_long_help = completions::MAN_EXAMPLES)]
+    Man(completions::Man),
 }
 
 /// What a command is given.
@@ -182,8 +209,15 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
     let Arguments { common, command } = arguments;
-    if let Command::Demo(demo) = &command {
-        return demo::run(demo, common.json).await;
+    // These need no configuration, and none that is broken keeps them from their work.
+    match &command {
+        Command::Demo(demo) => return demo::run(demo, common.json).await,
+        Command::Completions(wanted) => return Ok(completions::complete(wanted)),
+        Command::Man(wanted) => return completions::man(wanted),
+        _ => {}
+    }
+    if let Command::Schema(arguments) = &command {
+        return schema::run(arguments, common.json);
     }
     let variables: BTreeMap<String, String> = config::process_environment();
     let environment = common
@@ -193,12 +227,13 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
     let settings = config::load(&common.config, &environment, &variables)?;
     let call = Call { settings, json: common.json };
     match &command {
-        Command::Demo(demo) => demo::run(demo, call.json).await,
+        Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Ok(Ending::Done),
         Command::Worker => worker::run(&call).await.map(|()| Ending::Done),
         Command::Submit(submit) => submit::run(&call, submit).await,
         Command::Cancel(cancel) => cancel::run(&call, cancel).await,
         Command::CancelAll(cancel) => cancel_all::run(&call, cancel).await,
         Command::Replace(replace) => replace::run(&call, replace).await,
+        Command::Watch(watch) => watch::run(&call, watch).await,
         Command::Orders(orders) => orders::run(&call, orders).await,
         Command::Order(one) => order::run(&call, one).await,
         Command::Positions => positions::run(&call).await,
@@ -207,6 +242,7 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
         Command::Migrate => migrate::run(&call).await,
         Command::Check => check::run(&call).await,
         Command::Replay => replay::run(&call).await,
+        Command::Schema(arguments) => schema::run(arguments, call.json),
         Command::Exchange(arguments) => exchange::run(&call, arguments).await.map(|()| Ending::Done),
         Command::Bench(bench) => bench::run(&call, bench).await,
     }

@@ -18,7 +18,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   order-execution order signal-42
   order-execution order 019f6f3e-0000-7000-8000-000000000000 --json | jq .events
 
-Reads the journal alone: works without Redis and without a worker. Exit code 1: there is no such order.";
+Reads the journal alone: works without Redis and without a worker.
+Exit codes: 0 done, 1 there is no such order, 2 wrong usage or configuration, 4 the journal is
+unreachable.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OneOrder {
@@ -62,7 +64,9 @@ pub(super) async fn find(call: &Call, reader: &dyn JournalReader, id: &str) -> R
     }
     let path = journal::path(&call.settings)?;
     Err(AppError::Failed(format!(
-        "the journal at {} has no order with the client order id or UUID {id}",
+        "the journal at {} has no order with the client order id or UUID {id}; `order-execution orders \
+         --client-order-id <beginning>` looks for one, `order-execution failed show {id}` for one that was refused \
+         before it became an order",
         path.display()
     )))
 }

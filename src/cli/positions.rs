@@ -18,7 +18,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   order-execution positions --json | jq '.[] | select(.quantity != \"0\")'
 
 Reads the journal; prices come from orders:quotes:* and from the configuration. Where Redis is away, what
-open positions would bring now (unrealized_pnl) is left out.";
+open positions would bring now (unrealized_pnl) is left out.
+Exit codes: 0 done, 2 wrong usage or configuration, 4 the journal is unreachable.";
 
 /// Prices are worth so long a wait, and no longer.
 const PRICES_WITHIN: Duration = Duration::from_secs(2);

@@ -26,6 +26,12 @@ pub(super) fn raw(text: &str) {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
+/// One line of a result that has no end of its own: says whether anybody still reads.
+pub(super) fn is_read(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+}
+
 /// Something beside the result, for whoever sits at the terminal.
 pub(super) fn note(text: &str) {
     // As above; a closed stderr is no reason to fail either.

@@ -54,6 +54,7 @@ pub(super) async fn run(call: &Call, replace: &Replace) -> Result<Ending, AppErr
         json: fields.to_string(),
         id: Some(client_order_id.clone()),
         client_order_id: Some(client_order_id),
+        made_id: None,
     };
     request::run(call, &request, &replace.waiting).await
 }

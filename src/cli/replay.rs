@@ -5,18 +5,23 @@ use serde_json::json;
 use crate::app::AppError;
 use crate::engine::replay;
 
-use super::{Call, Ending, journal, print};
+use super::{Call, Ending, journal, print, progress};
 
 pub(super) const EXAMPLES: &str = "Examples:
   order-execution replay
   order-execution replay --json | jq -r '.differences[]'
 
-Changes nothing. Exit code 0 if and only if all are equal, 1 where something differs. Meant for a journal at
-rest: what a worker writes meanwhile may show as a difference.";
+Changes nothing. Meant for a journal at rest: what a worker writes meanwhile may show as a
+difference.
+Exit codes: 0 if and only if all are equal, 1 something differs, 2 wrong configuration, 4 the
+journal is unreachable.";
 
 pub(super) async fn run(call: &Call) -> Result<Ending, AppError> {
     let reader = journal::open(&call.settings).await?;
-    let report = replay::replay(&*reader).await?;
+    let bar = progress::clock("rebuilding every order from its events");
+    let report = replay::replay(&*reader).await;
+    bar.finish_and_clear();
+    let report = report?;
     let (told, more) = (report.differences.len(), report.more_differences);
     if call.json {
         print::json(&json!({

@@ -1,11 +1,10 @@
 //! Adding a request to the pending stream, and waiting for its outcome.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
-use redis::{RedisError, Value};
+use redis::streams::{StreamInfoConsumersReply, StreamRangeReply, StreamReadReply};
 use tokio::time::Instant;
 
 use crate::adapters::clock::SystemClock;
@@ -26,15 +25,22 @@ const COUNT: usize = 500;
 /// How the user wants to wait.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Waiting {
-    /// Wait for the outcome, for so many seconds at most [default: 30]
+    /// Wait for the outcome, for so many seconds at most (30); of several orders, so long after the newest
     #[arg(
         long,
         value_name = "SECONDS",
         num_args = 0..=1,
         default_missing_value = "30",
+        help_heading = None::<&'static str>,
         value_parser = clap::value_parser!(u64).range(1..=86_400)
     )]
     wait: Option<u64>,
+}
+
+impl Waiting {
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.wait.map(Duration::from_secs)
+    }
 }
 
 /// What is to be added.
@@ -46,55 +52,42 @@ pub(super) struct Request {
     pub(super) id: Option<String>,
     /// Where the order is known by it.
     pub(super) client_order_id: Option<String>,
-}
-
-struct Sent {
-    entry: String,
-    /// The newest outcomes before the request was added.
-    completed: String,
-    failed: String,
+    /// The id that was made for an order whose name may have been used before.
+    pub(super) made_id: Option<String>,
 }
 
 /// Adds a request, prints what became of it, as far as that was asked for.
 pub(super) async fn run(call: &Call, request: &Request, waiting: &Waiting) -> Result<Ending, AppError> {
     let link = Link::new(&call.settings)?;
     let names = Names::new(&call.settings.streams.prefix, &call.settings.streams.group);
-    let sent = send(&link, &names, request).await?;
-    let Some(seconds) = waiting.wait else {
-        show_added(call, &names, request, &sent)?;
+    let mut connection = link.connect().await?;
+    let Some(patience) = waiting.patience() else {
+        let entry = add(&link, &names, request, &mut connection).await?;
+        show_added(call, &names, request, &entry)?;
         return Ok(Ending::Done);
     };
-    let waited = outcome(&link, &names, &sent, Duration::from_secs(seconds)).await.map_err(|error| {
+    let mut outcomes = Outcomes::from_now(&link, &names, BLOCK).await?;
+    let entry = add(&link, &names, request, &mut connection).await?;
+    let waited = outcomes.of(&entry, patience).await.map_err(|error| {
         AppError::Unreachable(format!(
-            "the request was added as entry {} and will be carried out, but its outcome cannot be read: {error}",
-            sent.entry
+            "the request was added as entry {entry} and will be carried out, but its outcome cannot be read: {error}"
         ))
     })?;
     let Some(outcome) = waited else {
-        return late(call, &names, request, &sent, seconds);
+        late(call, &names, request, &entry, patience, &advice(call, &link, &names).await)?;
+        return Ok(Ending::Failed);
     };
     if call.json {
         print::json(&outcome.json())?;
     } else {
         outcome.lines().iter().for_each(|line| print::line(line));
     }
-    Ok(outcome.ending())
-}
-
-/// The tails of the outcome streams first, so that no outcome can be missed.
-async fn send(link: &Link, names: &Names, request: &Request) -> Result<Sent, AppError> {
-    let mut connection = link.connect().await?;
-    let mut tails = redis::pipe();
-    for stream in [&names.completed, &names.failed] {
-        tails.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+    if request.made_id.is_some()
+        && outcome.field("order_id").is_some_and(|id| Some(id) != request.made_id.as_deref())
+    {
+        print::note("this order was there before: nothing was executed again, and this is how it stands");
     }
-    let tails: Result<(StreamRangeReply, StreamRangeReply), _> = tails.query_async(&mut connection).await;
-    let (completed, failed) = tails.map_err(|error| link.fault(&error))?;
-    let entry = add(link, names, request, &mut connection).await?;
-    let tail = |reply: StreamRangeReply| {
-        reply.ids.into_iter().next().map_or_else(|| "0-0".to_owned(), |newest| newest.id)
-    };
-    Ok(Sent { entry, completed: tail(completed), failed: tail(failed) })
+    Ok(outcome.ending())
 }
 
 /// Adds a request and announces it; says as which entry.
@@ -131,60 +124,114 @@ fn not_added(link: &Link, request: &Request, error: &RedisError) -> AppError {
     AppError::Unreachable(format!("whether the request was added is not known: {}{again}", link.why(error)))
 }
 
-/// `None`: not within `patience`.
-async fn outcome(
-    link: &Link,
-    names: &Names,
-    sent: &Sent,
-    patience: Duration,
-) -> Result<Option<Outcome>, AppError> {
-    let deadline = Instant::now() + patience;
-    let mut connection = link.connect_to_block(BLOCK).await?;
-    let mut after = HashMap::from([
-        (names.completed.clone(), sent.completed.clone()),
-        (names.failed.clone(), sent.failed.clone()),
-    ]);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now()).min(BLOCK);
-        if left.is_zero() {
-            return Ok(None);
+/// The streams of outcomes, from some moment on.
+pub(super) struct Outcomes {
+    connection: MultiplexedConnection,
+    link: Link,
+    streams: [String; 2],
+    after: [String; 2],
+}
+
+impl Outcomes {
+    /// From what is the newest outcome now: a request that is added later has its outcome behind it. `longest`: how
+    /// long a single read may block.
+    pub(super) async fn from_now(link: &Link, names: &Names, longest: Duration) -> Result<Self, AppError> {
+        let mut connection = link.connect_to_block(longest).await?;
+        let streams = [names.completed.clone(), names.failed.clone()];
+        let mut tails = redis::pipe();
+        for stream in &streams {
+            tails.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }
+        let read: Result<(StreamRangeReply, StreamRangeReply), _> = tails.query_async(&mut connection).await;
+        let (completed, failed) = read.map_err(|error| link.fault(&error))?;
+        let tail = |reply: StreamRangeReply| {
+            reply.ids.into_iter().next().map_or_else(|| "0-0".to_owned(), |newest| newest.id)
+        };
+        Ok(Self { connection, link: link.clone(), streams, after: [tail(completed), tail(failed)] })
+    }
+
+    /// The next outcomes, of whichever requests; none where none came within `block`. `None`: those that are there.
+    pub(super) async fn next(&mut self, block: Option<Duration>) -> Result<Vec<Outcome>, AppError> {
         let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(COUNT).arg("BLOCK").arg(left.as_millis().max(1).to_string());
-        read.arg("STREAMS").arg(&names.completed).arg(&names.failed);
-        read.arg(&after[&names.completed]).arg(&after[&names.failed]);
-        let reply: Result<Option<StreamReadReply>, _> = read.query_async(&mut connection).await;
-        for stream in reply.map_err(|error| link.fault(&error))?.map(|reply| reply.keys).unwrap_or_default() {
-            let completed = stream.key == names.completed;
+        read.arg("COUNT").arg(COUNT);
+        if let Some(block) = block {
+            read.arg("BLOCK").arg(block.as_millis().max(1).to_string());
+        }
+        read.arg("STREAMS").arg(&self.streams).arg(&self.after);
+        let reply: Result<Option<StreamReadReply>, _> = read.query_async(&mut self.connection).await;
+        let reply = reply.map_err(|error| self.link.fault(&error))?;
+        let mut outcomes = Vec::new();
+        for stream in reply.map(|reply| reply.keys).unwrap_or_default() {
+            let nth = usize::from(stream.key != self.streams[0]);
             if let Some(last) = stream.ids.last() {
-                after.insert(stream.key, last.id.clone());
+                self.after[nth].clone_from(&last.id);
             }
-            let mut ours = stream.ids.into_iter().filter(|entry| is_of(entry, &sent.entry));
-            if let Some(entry) = ours.next() {
-                return Ok(Some(Outcome::of(completed, entry)));
+            outcomes.extend(stream.ids.into_iter().map(|entry| Outcome::of(nth == 0, entry)));
+        }
+        Ok(outcomes)
+    }
+
+    /// The outcome of one request; `None`: not within `patience`.
+    async fn of(&mut self, entry: &str, patience: Duration) -> Result<Option<Outcome>, AppError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).min(BLOCK);
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let read = self.next(Some(left)).await?;
+            if let Some(ours) = read.into_iter().find(|outcome| outcome.field("entry_id") == Some(entry)) {
+                return Ok(Some(ours));
             }
         }
     }
 }
 
-fn is_of(outcome: &StreamId, entry: &str) -> bool {
-    matches!(outcome.map.get("entry_id"), Some(Value::BulkString(id)) if id == entry.as_bytes())
+/// What may help where an outcome is late: nothing more to say while a worker is alive.
+pub(super) async fn advice(call: &Call, link: &Link, names: &Names) -> String {
+    match is_served(call, link, names).await {
+        Some(false) => ": no worker is alive, so start one: `order-execution worker`".to_owned(),
+        Some(true) => {
+            "; a worker is alive: `order-execution check` and its /health/ready tell what it waits for"
+                .to_owned()
+        }
+        None => String::new(),
+    }
 }
 
-fn added(request: &Request, sent: &Sent) -> Fields {
+/// Whether a consumer of the group has a heartbeat; `None`: Redis does not say.
+async fn is_served(call: &Call, link: &Link, names: &Names) -> Option<bool> {
+    let mut connection = link.connect().await.ok()?;
+    let mut consumers = redis::cmd("XINFO");
+    consumers.arg("CONSUMERS").arg(&names.pending).arg(&call.settings.streams.group);
+    let found: Result<StreamInfoConsumersReply, RedisError> = consumers.query_async(&mut connection).await;
+    let beats: Vec<String> = match found {
+        Ok(found) => found.consumers.iter().map(|consumer| names.heartbeat(&consumer.name)).collect(),
+        // Neither the stream nor the group: no worker was ever there.
+        Err(error) if error.is_io_error() || error.is_timeout() => return None,
+        Err(_) => return Some(false),
+    };
+    if beats.is_empty() {
+        return Some(false);
+    }
+    let alive: u64 = redis::cmd("EXISTS").arg(beats).query_async(&mut connection).await.ok()?;
+    Some(alive > 0)
+}
+
+fn added(request: &Request, entry: &str) -> Fields {
     let mut fields = Fields::default();
-    fields.put("entry_id", &sent.entry);
+    fields.put("entry_id", entry);
     fields.put_some("client_order_id", request.client_order_id.as_ref());
     fields
 }
 
-fn show_added(call: &Call, names: &Names, request: &Request, sent: &Sent) -> Result<(), AppError> {
+fn show_added(call: &Call, names: &Names, request: &Request, entry: &str) -> Result<(), AppError> {
     if call.json {
-        return print::json(&added(request, sent));
+        return print::json(&added(request, entry));
     }
     let of =
         request.client_order_id.as_ref().map_or_else(String::new, |id| format!(", client_order_id {id}"));
-    print::line(&format!("added to {} as entry {}{of}", names.pending, sent.entry));
+    print::line(&format!("added to {} as entry {entry}{of}", names.pending));
     Ok(())
 }
 
@@ -192,19 +239,21 @@ fn late(
     call: &Call,
     names: &Names,
     request: &Request,
-    sent: &Sent,
-    seconds: u64,
-) -> Result<Ending, AppError> {
+    entry: &str,
+    patience: Duration,
+    advice: &str,
+) -> Result<(), AppError> {
     if call.json {
-        let mut fields = added(request, sent);
+        let mut fields = added(request, entry);
         fields.put("outcome", &None::<&str>);
         print::json(&fields)?;
     } else {
-        show_added(call, names, request, sent)?;
+        show_added(call, names, request, entry)?;
     }
     print::note(&format!(
-        "no outcome within {seconds} s; the request stays pending in {} and will be carried out as soon as a worker runs",
+        "no outcome within {} s; the request stays pending in {} and will be carried out{advice}",
+        patience.as_secs(),
         names.pending
     ));
-    Ok(Ending::Failed)
+    Ok(())
 }

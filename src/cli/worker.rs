@@ -6,6 +6,16 @@ use crate::workers::Ended;
 
 use super::{Call, log_as_configured};
 
+pub(super) const EXAMPLES: &str = "Examples:
+  order-execution worker
+  ORDER_EXECUTION__HTTP__LISTEN=127.0.0.1:9092 order-execution worker
+  order-execution --config /etc/order-execution --env production worker
+
+Ready once /health/ready on http.listen answers 200. Several workers of one machine share the
+work; each needs an http.listen of its own. The first signal drains, the second ends it at once.
+Exit codes: 0 stopped after a drain, 1 ended by a second signal or by a fault, 2 wrong
+configuration, 4 Redis, the journal or the HTTP port cannot be reached.";
+
 pub(super) async fn run(call: &Call) -> Result<(), AppError> {
     log_as_configured(&call.settings)?;
     let shutdown = Shutdown::new();

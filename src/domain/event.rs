@@ -1,6 +1,7 @@
 //! What happened to an order. Events are appended and never changed; everything else is derived from them.
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
@@ -23,7 +24,8 @@ pub struct OrderEvent {
     pub kind: EventKind,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(tag = "type", content = "details")]
 pub enum EventKind {
     /// The receipt: from here on the order reaches exactly one end. Carries all that was asked for.
     Created(Box<OrderSpec>),
@@ -61,7 +63,7 @@ pub enum EventKind {
     TradeBusted(TradeBust),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// Counts the attempts to submit this order from 1.
     pub attempt: u32,
@@ -73,7 +75,7 @@ pub struct Attempt {
 }
 
 /// Fixed when an attempt is journaled, and enforced by the broker. Both by the broker's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deadline {
     /// What the request is stamped and signed with, once and for all.
     pub timestamp: Timestamp,
@@ -81,7 +83,7 @@ pub struct Deadline {
     pub not_after: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Submission {
     pub attempt: u32,
     /// Where the broker named it in the same breath.
@@ -89,25 +91,25 @@ pub struct Submission {
     pub broker_order_id: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmitFailure {
     pub reason: String,
     /// Another attempt may follow from then on, by our clock.
     pub retry_at: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledgement {
     pub broker_order_id: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     pub reason: String,
 }
 
 /// New terms of an open order; what is left out stays.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Terms {
     /// The new total, fills included.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +121,7 @@ pub struct Terms {
 }
 
 /// New terms were asked for: an attempt of its own, named by the version of this event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplaceRequest {
     pub terms: Terms,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,14 +129,14 @@ pub struct ReplaceRequest {
 }
 
 /// The broker works the order under new terms.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replacement {
     pub terms: Terms,
     /// Version of the event that asked for them.
     pub number: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resolution {
     pub executed: bool,
     pub by: String,
@@ -142,7 +144,7 @@ pub struct Resolution {
 }
 
 /// Where a trailing stop stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trail {
     /// The best price since it was placed: the highest for a sell, the lowest for a buy.
     pub water_mark: Price,
@@ -150,7 +152,7 @@ pub struct Trail {
     pub stop_price: Price,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Triggering {
     /// The price that did it, where the broker says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,14 +160,14 @@ pub struct Triggering {
 }
 
 /// Terms that the broker put in force of its own accord.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Restatement {
     pub terms: Terms,
     pub reason: String,
 }
 
 /// Some of an order was executed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fill {
     /// The broker's id; unique together with broker, symbol and order.
     pub trade_id: String,
@@ -180,7 +182,7 @@ pub struct Fill {
 }
 
 /// What the broker takes for a fill; positive: paid, negative: a rebate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Commission {
     pub asset: String,
     pub amount: Amount,

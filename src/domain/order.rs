@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +18,7 @@ use super::time::Timestamp;
 use super::trade::TradeChange;
 
 /// What was asked for: the fields of an order that a producer may give. Never changes, but by a replace.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderSpec {
     pub id: OrderId,
     pub client_order_id: ClientOrderId,
@@ -49,6 +50,7 @@ pub struct OrderSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub metadata: Option<serde_json::Value>,
 }
 

@@ -1,6 +1,7 @@
 //! A trade as it is booked, corrected and taken back. Nothing of it is ever changed in place: each is an event of its
 //! own, which says what it takes back and what it books instead.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amount::{Price, Quantity};
@@ -8,7 +9,7 @@ use super::event::{Commission, Fill};
 use super::time::Timestamp;
 
 /// What a trade is booked with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TradeTerms {
     pub quantity: Quantity,
     pub price: Price,
@@ -17,7 +18,7 @@ pub struct TradeTerms {
 }
 
 /// A trade that was booked as one thing is another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TradeCorrection {
     pub trade_id: String,
     pub was: TradeTerms,
@@ -32,7 +33,7 @@ pub struct TradeCorrection {
 }
 
 /// A trade that was booked never was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TradeBust {
     pub trade_id: String,
     /// `None`: it was taken back before it was told; should it be told yet, it is not booked.

@@ -8,6 +8,7 @@ use crate::domain::decide::{Decision, Input};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, RequestKey, Symbol};
 use crate::domain::order::{ContentHash, Order};
+use crate::domain::order_type::Side;
 use crate::domain::position::Position;
 use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
@@ -128,6 +129,20 @@ pub struct OrderFilter {
     pub parked: bool,
     pub strategy_id: Option<String>,
     pub client_order_id: Option<ClientOrderId>,
+    /// In any of these; empty: in whichever.
+    pub statuses: Vec<Status>,
+    pub side: Option<Side>,
+    /// Routed to this one.
+    pub broker: Option<BrokerName>,
+    /// What their client order id begins with.
+    pub client_order_id_prefix: Option<String>,
+    /// Created then or later.
+    pub since: Option<Timestamp>,
+    /// Created before then.
+    pub until: Option<Timestamp>,
+    /// Admitted before this order: where the next page begins, whatever has been added since. An order that the
+    /// journal does not have has none before it.
+    pub before: Option<OrderId>,
 }
 
 /// A request that the journal has and nobody works on.

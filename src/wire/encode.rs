@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::domain::amount::{Amount, Price, Quantity};
@@ -133,14 +134,17 @@ fn to_json<T: Serialize>(value: &T, capacity: usize) -> String {
     json
 }
 
-#[derive(Serialize)]
-struct OrderJson<'a> {
+/// An order as workers write it: what was asked for, then what became of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Order")]
+pub(super) struct OrderJson<'a> {
     #[serde(flatten)]
     spec: &'a OrderSpec,
     broker_order_id: Option<&'a str>,
     status: StatusJson<'a>,
     filled_quantity: Quantity,
     remaining_quantity: Quantity,
+    #[schemars(with = "Option<Price>")]
     average_fill_price: Option<Digits>,
     filled_notional: Amount,
     commission: Option<Amount>,
@@ -159,19 +163,23 @@ struct OrderJson<'a> {
     version: u64,
     created_at: Timestamp,
     updated_at: Timestamp,
+    #[schemars(with = "Vec<Mark<'static>>")]
     events: Marks<'a>,
 }
 
 /// The newest events by version and type; `orders:events` and the journal have them whole.
 struct Marks<'a>(&'a OrderState);
 
+/// One of them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EventMark")]
+struct Mark<'a> {
+    version: u64,
+    r#type: &'a str,
+}
+
 impl Serialize for Marks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Mark<'a> {
-            version: u64,
-            r#type: &'a str,
-        }
         let first = (self.0.version + 1).saturating_sub(self.0.events.len() as u64);
         serializer.collect_seq(
             self.0.events.iter().zip(first..).map(|(name, version)| Mark { version, r#type: name }),
@@ -180,14 +188,31 @@ impl Serialize for Marks<'_> {
 }
 
 /// A status with what it carries.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "OrderStatus")]
 enum StatusJson<'a> {
+    #[schemars(with = "BareStatus")]
     Bare(Status),
     Detailed(Details<'a>),
 }
 
-#[derive(Serialize)]
+/// The statuses that carry nothing.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "says in the schema which of the statuses stand alone")]
+enum BareStatus {
+    Created,
+    Validated,
+    PendingSubmit,
+    Submitted,
+    Acknowledged,
+    Filled,
+    Cancelled,
+    Expired,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StatusDetails")]
 enum Details<'a> {
     PartiallyFilled {
         filled_qty: Quantity,
@@ -223,17 +248,20 @@ impl<'a> StatusJson<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct StatusMessage<'a> {
+/// What one commit did to one order, as orders:status tells it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct StatusMessage<'a> {
     order_id: OrderId,
     client_order_id: &'a ClientOrderId,
     broker_order_id: Option<&'a str>,
     symbol: &'a Symbol,
     side: Side,
     status: Status,
+    /// The statuses that the commit took it through, in order.
     passed: &'a [Status],
     filled_quantity: Quantity,
     remaining_quantity: Quantity,
+    #[schemars(with = "Option<Price>")]
     average_fill_price: Option<Digits>,
     reason: Option<&'a str>,
     first_version: u64,

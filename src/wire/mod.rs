@@ -32,6 +32,7 @@ mod order_type;
 mod out_fields;
 mod record;
 mod scan;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 

@@ -13,6 +13,10 @@ macro_rules! record {
         }
 
         impl<'o> $name<'o> {
+            /// What the schemas must list.
+            #[cfg(test)]
+            pub(super) const NAMES: &'static [&'static str] = &[$(stringify!($field)),*];
+
             pub(super) fn read(
                 object: &'o $crate::wire::object::Object<'o>,
                 of: &'o $crate::wire::item::Item<'o>,

@@ -276,20 +276,32 @@ async fn wrong_usage_exits_with_2_and_says_how_it_goes() {
 #[tokio::test]
 async fn every_command_has_its_help() {
     let lab = Lab::new().await;
+    let overview = lab.cli(&["--help"]).await.succeeded().stdout;
     let commands = [
         "demo",
         "worker",
         "submit",
         "cancel",
+        "cancel-all",
+        "replace",
+        "watch",
         "orders",
         "order",
         "positions",
+        "failed",
+        "resolve",
         "migrate",
         "check",
         "replay",
+        "exchange",
         "bench",
+        "completions",
+        "man",
     ];
-    let overview = lab.cli(&["--help"]).await.succeeded().stdout;
+    for command in commands.iter().filter(|command| !["demo", "bench", "exchange"].contains(command)) {
+        let help = lab.cli(&[command, "--help"]).await.succeeded().stdout;
+        assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{command}\n{help}");
+    }
     for command in commands {
         assert!(overview.contains(command), "{command} is not in\n{overview}");
         let help = lab.cli(&[command, "--help"]).await.succeeded().stdout;

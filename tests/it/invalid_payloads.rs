@@ -1,6 +1,7 @@
 //! Requests that cannot be read: each is refused alone, with a sentence that names what is wrong.
 
 use crate::harness::{Lab, Outcome, market};
+use crate::schemas::check_form;
 use serde_json::{Value, json};
 
 type Fields = Vec<(&'static str, Vec<u8>)>;
@@ -40,6 +41,7 @@ fn out_of_range(what: &'static str, fields: Fields, names: &'static [&'static st
 
 /// Adds every bad request between two good ones, in one pipeline, and checks each answer.
 async fn check(cases: Vec<Bad>) {
+    cases.iter().for_each(|case| check_form(case.what, &case.fields));
     let lab = Lab::new().await;
     let _worker = lab.worker().await;
     let mut burst = Vec::new();

@@ -13,7 +13,7 @@ fn lines(ran: &Ran) -> Vec<Value> {
 #[tokio::test]
 async fn cancel_all_cancels_what_matches_and_tells_of_each() {
     let lab = Lab::new().await;
-    let _worker = lab.worker().await;
+    let worker = lab.worker().await;
     for (id, symbol, side, price) in [
         ("buy-1", "BTCUSDT", "Buy", "40000"),
         ("buy-2", "BTCUSDT", "Buy", "40001"),
@@ -46,6 +46,11 @@ async fn cancel_all_cancels_what_matches_and_tells_of_each() {
     let said = lab.cli(&["cancel-all", "--wait"]).await.succeeded().stdout;
     assert!(said.contains("0 cancelled, 0 not"), "{said}");
     lab.cli(&["cancel-all", "--side", "up"]).await.exits(2);
+    // Who does not wait is told how many it is about.
+    lab.execute(&limit("last", "BTCUSDT", "Buy", "1", "40000")).await.is_completed("Acknowledged");
+    worker.kill();
+    let ran = lab.cli(&["cancel-all", "--side", "buy"]).await.succeeded();
+    assert!(ran.stderr.contains("1 open orders matched") && ran.stderr.contains("--wait"), "{}", ran.stderr);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use rust_decimal::Decimal;
 
 use crate::cli::fields::Fields;
 use crate::cli::outcome::Outcome;
+use crate::cli::status_message::StatusMessage;
 
-use super::news::Message;
 use super::samples::{Filled, Sample, Then};
 
 /// A sample and what is known of it.
@@ -17,7 +17,7 @@ pub(super) struct Row {
     pub(super) cancel_entry: Option<String>,
     /// The statuses that the order went through.
     pub(super) path: Vec<String>,
-    last: Option<Message>,
+    last: Option<StatusMessage>,
     outcome: Option<Outcome>,
     cancelled: Option<Outcome>,
     /// That it rests has been told.
@@ -57,14 +57,12 @@ impl Row {
     }
 
     /// Takes a status message; says whether it is about this row's order.
-    pub(super) fn take_status(&mut self, message: &Message) -> bool {
+    pub(super) fn take_status(&mut self, message: &StatusMessage) -> bool {
         // Rows that repeat an id make no order.
         let ours =
             self.sample.expected.ends.is_some() && self.sample.client_order_id == message.client_order_id;
         if ours {
-            // A fill that leaves it partially filled again is a step, too.
-            let again = message.passed.is_empty() && message.status == "PartiallyFilled";
-            self.path.extend(message.passed.iter().cloned().chain(again.then(|| message.status.clone())));
+            self.path.extend(message.steps().map(str::to_owned));
             self.last = Some(message.clone());
         }
         ours
@@ -120,7 +118,7 @@ impl Row {
             return format!("{}: {}", field("code"), field("error"));
         }
         match (&self.last, self.sample.expected.ends) {
-            (Some(last), _) => happened(last),
+            (Some(last), _) => last.happened(),
             (None, None) if self.outcome.is_some() => "no second execution".to_owned(),
             (None, _) => String::new(),
         }
@@ -159,7 +157,7 @@ impl Row {
     }
 }
 
-fn filled(message: &Message) -> Option<Filled> {
+fn filled(message: &StatusMessage) -> Option<Filled> {
     let amount = |text: &str| text.parse::<Decimal>().ok();
     let (filled, open) = (amount(&message.filled_quantity)?, amount(&message.remaining_quantity)?);
     Some(match (filled.is_zero(), open.is_zero()) {
@@ -167,18 +165,6 @@ fn filled(message: &Message) -> Option<Filled> {
         (false, true) => Filled::All,
         (false, false) => Filled::Part,
     })
-}
-
-/// `0.5 at 45000.50`, or why it ended.
-pub(super) fn happened(message: &Message) -> String {
-    let filled = message.average_fill_price.as_ref().map(|price| {
-        // As a person reads it; `--json` has every digit.
-        let price =
-            price.parse::<Decimal>().map_or_else(|_| price.clone(), |price| price.round_dp(5).to_string());
-        format!("{} at {price}", message.filled_quantity)
-    });
-    let parts = [filled, message.reason.clone()];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -195,10 +181,11 @@ mod tests {
         Row { entry: Some("1-0".to_owned()), ..Row::new(sample) }
     }
 
-    fn status(id: &str, passed: &[&str], filled: &str, remaining: &str) -> Message {
+    fn status(id: &str, passed: &[&str], filled: &str, remaining: &str) -> StatusMessage {
         let message = json!({
             "client_order_id": id, "symbol": "X", "side": "Buy", "passed": passed, "status": passed.last().unwrap(),
             "filled_quantity": filled, "remaining_quantity": remaining, "average_fill_price": null, "reason": null,
+            "order_id": id, "first_version": 1, "version": 1, "timestamp": "2026-01-02T03:04:05.000006Z",
         });
         serde_json::from_value(message).unwrap()
     }

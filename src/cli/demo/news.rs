@@ -4,37 +4,23 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::streams::StreamReadReply;
-use serde::Deserialize;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::adapters::redis::Names;
 use crate::app::AppError;
 use crate::cli::link::Link;
 use crate::cli::outcome::Outcome;
+use crate::cli::status_message::StatusMessage;
 
 /// What waits to be shown, at most.
 const WAITING: usize = 1024;
 const BLOCK: Duration = Duration::from_secs(1);
 
 pub(super) enum News {
-    Status(Box<Message>),
+    Status(Box<StatusMessage>),
     Outcome(Box<Outcome>),
     /// Nothing more will be heard.
     Lost(AppError),
-}
-
-/// A status message, as far as it is shown. Contract, section 1.3.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Message {
-    pub(super) client_order_id: String,
-    pub(super) symbol: String,
-    pub(super) side: String,
-    pub(super) status: String,
-    pub(super) passed: Vec<String>,
-    pub(super) filled_quantity: String,
-    pub(super) remaining_quantity: String,
-    pub(super) average_fill_price: Option<String>,
-    pub(super) reason: Option<String>,
 }
 
 /// Hears from the moment this returns. Ends when the receiver is dropped.

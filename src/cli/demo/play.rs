@@ -11,13 +11,14 @@ use crate::adapters::redis::Names;
 use crate::app::AppError;
 use crate::cli::link::Link;
 use crate::cli::outcome::Outcome;
+use crate::cli::status_message::StatusMessage;
 use crate::cli::{Ending, print};
 use crate::ports::clock::Clock;
 use crate::runtime::shutdown::Token;
 
-use super::board::{Row, Verdict, happened};
+use super::board::{Row, Verdict};
 use super::market::Market;
-use super::news::{self, Message, News};
+use super::news::{self, News};
 use super::samples::{Then, samples};
 use super::screen::Screen;
 
@@ -234,10 +235,10 @@ impl Play<'_> {
     }
 
     /// Somebody else's order.
-    fn others_status(&mut self, message: &Message) {
-        let Message { client_order_id, side, symbol, status, passed, .. } = message;
+    fn others_status(&mut self, message: &StatusMessage) {
+        let StatusMessage { client_order_id, side, symbol, status, passed, .. } = message;
         let path = if passed.is_empty() { status.clone() } else { passed.join(" > ") };
-        let text = format!(" * {client_order_id}: {side} {symbol}  {path}  {}", happened(message));
+        let text = format!(" * {client_order_id}: {side} {symbol}  {path}  {}", message.happened());
         self.screen.say(text.trim_end());
     }
 

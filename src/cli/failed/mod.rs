@@ -196,6 +196,10 @@ impl Target {
             Self::Entry(id) => format!("the entry id {id}"),
             Self::ClientOrderId(id) => format!("the client order id {id}"),
         };
-        format!("{}:failed has no request with {what}", call.settings.streams.prefix)
+        format!(
+            "{}:failed has no request with {what}; `order-execution failed list` shows what failed, \
+             `order-execution orders` what became an order",
+            call.settings.streams.prefix
+        )
     }
 }

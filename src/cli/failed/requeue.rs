@@ -1,6 +1,7 @@
 //! `failed requeue`
 
 use std::collections::HashSet;
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
 
 use redis::aio::MultiplexedConnection;
@@ -11,7 +12,7 @@ use crate::cli::fields::Fields;
 use crate::cli::link::Link;
 use crate::cli::outcome::Outcome;
 use crate::cli::request::{self, Request};
-use crate::cli::{Call, Ending, journal, print};
+use crate::cli::{Call, Ending, journal, print, progress};
 use crate::domain::ids::ClientOrderId;
 use crate::domain::refusal::Code;
 use crate::domain::request::OrderRef;
@@ -34,6 +35,8 @@ The failed request stays in the stream: it is history.";
 
 /// As many orders go in at once by `--all`, the newest.
 const AT_ONCE: usize = 5_000;
+/// Up to here nobody needs to be told how far it has come.
+const FEW: usize = 100;
 /// What the name of a first repetition ends with.
 const FIRST: &str = ".r1";
 
@@ -65,11 +68,16 @@ pub(super) async fn run(call: &Call, requeue: &Requeue) -> Result<Ending, AppErr
     let sent_before = requeue.all.then_some(&found.sent_before);
     let mut again = Requeuer { call, reader: &*reader, link, names, connection, queued, sent_before };
     let mut ending = Ending::Done;
+    // Each is told on a line of its own as well: where that is seen, a bar would only be in its way.
+    let bar = (found.outcomes.len() > FEW && !std::io::stdout().is_terminal())
+        .then(|| progress::bar(found.outcomes.len() as u64, "requeued"));
     for outcome in &found.outcomes {
         if !again.requeue(outcome).await? {
             ending = Ending::Refused;
         }
+        bar.iter().for_each(|bar| bar.inc(1));
     }
+    bar.iter().for_each(indicatif::ProgressBar::finish_and_clear);
     for target in &found.missing {
         ending = Ending::Failed;
         let why = target.is_missing(call);
@@ -180,7 +188,7 @@ impl Requeuer<'_> {
                     OrderRef::Client(id) => id.to_string(),
                     OrderRef::Order(id) => id.to_string(),
                 });
-                Request { field, json, id, client_order_id }
+                Request { field, json, id, client_order_id, made_id: None }
             }
             Ok(Rebuilt::Order(order)) => {
                 if self.was_sent_before(&order).await? {
@@ -191,7 +199,8 @@ impl Requeuer<'_> {
                     Ok(name) => {
                         self.queued.insert(name.clone());
                         let json = order.under(&name);
-                        Request { field: "order", json, id: Some(name.clone()), client_order_id: Some(name) }
+                        let (id, client_order_id) = (Some(name.clone()), Some(name));
+                        Request { field: "order", json, id, client_order_id, made_id: None }
                     }
                 }
             }

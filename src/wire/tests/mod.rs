@@ -20,7 +20,7 @@ fn key() -> RequestKey {
     RequestKey { lane: "orders".into(), entry: EntryId { ms: 1_700_000_000_123, seq: 10 } }
 }
 
-fn decode(fields: &[(&[u8], &[u8])]) -> Decoded {
+pub(super) fn decode(fields: &[(&[u8], &[u8])]) -> Decoded {
     let key = key();
     decode_entry(fields, &Context { key: &key, max_payload_bytes: MAX_PAYLOAD, order_id: FRESH })
 }

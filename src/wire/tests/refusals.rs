@@ -1,5 +1,6 @@
 use super::{MAX_PAYLOAD, order_with, refused};
 use crate::domain::refusal::Code;
+use crate::wire::schema::tests::check_form;
 
 /// An order that is refused with `code` and a sentence that has every one of `parts`.
 fn check_order(json: &str, code: Code, parts: &[&str]) {
@@ -11,6 +12,7 @@ fn check_order(json: &str, code: Code, parts: &[&str]) {
     }
     assert!(reason.chars().count() < 500 && !reason.chars().any(char::is_control), "{reason}");
     assert_eq!(refused.payload.as_deref(), Some(json.as_bytes()));
+    check_form(json, reason);
 }
 
 /// A market order with `more` members, refused as `INVALID_PAYLOAD`.

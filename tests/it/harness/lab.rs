@@ -1,6 +1,7 @@
 //! A laboratory: one test's prefix, journal, configuration and connection.
 
 use super::redis::shared_url;
+use super::schema;
 use super::{Entry, Outcome, PATIENCE, RedisServer, Settings, Worker, decimal, eventually, rfc3339};
 use chrono::Utc;
 use futures_util::StreamExt;
@@ -42,6 +43,8 @@ pub(crate) struct Lab {
     prefix: String,
     settings: Settings,
     redis: MultiplexedConnection,
+    /// Entries that were held against their schema, by stream and id.
+    checked: Mutex<BTreeSet<String>>,
 }
 
 impl Lab {
@@ -65,7 +68,7 @@ impl Lab {
         let mut settings = Settings::new(&url, &prefix, &dir.path().join("journal.db"));
         adjust(&mut settings);
         let redis = connect(&url).await;
-        let lab = Self { dir, url, prefix, settings, redis };
+        let lab = Self { dir, url, prefix, settings, redis, checked: Mutex::default() };
         lab.write_settings();
         lab
     }
@@ -208,7 +211,13 @@ impl Lab {
         let mut command = redis::cmd("XRANGE");
         command.arg(self.key(stream)).arg("-").arg("+");
         let reply: StreamRangeReply = command.query_async(&mut self.redis()).await.expect("XRANGE");
-        reply.ids.into_iter().map(Entry::from).collect()
+        let entries: Vec<Entry> = reply.ids.into_iter().map(Entry::from).collect();
+        for entry in &entries {
+            if self.checked.lock().unwrap().insert(format!("{stream} {}", entry.id)) {
+                schema::assert_entry(stream, entry);
+            }
+        }
+        entries
     }
 
     pub(crate) async fn length(&self, stream: &str) -> usize {
@@ -248,6 +257,8 @@ impl Lab {
         })
         .await;
         assert_eq!(self.pending_entries().await, 0, "entries left in the group's pending list");
+        // For its own sake: what is read is held against its schema.
+        self.range("events").await;
         let wanted: BTreeSet<&str> = entries.iter().map(String::as_str).collect();
         let mut by_id = BTreeMap::new();
         for outcome in self.all_outcomes().await {
@@ -285,7 +296,8 @@ impl Lab {
         let key = self.key(&format!("state:{client_order_id}"));
         let text: Option<String> =
             redis::cmd("GET").arg(key).query_async(&mut self.redis()).await.expect("GET");
-        text.map(|t| serde_json::from_str(&t).expect("the state is JSON"))
+        let state = text.map(|t| serde_json::from_str(&t).expect("the state is JSON"));
+        state.inspect(|order| schema::assert_is("Order", order))
     }
 
     /// Waits until the order's published state is as wanted.
@@ -315,7 +327,7 @@ impl Lab {
     }
 
     /// Subscribes to a channel; messages are kept from now on.
-    pub(crate) async fn watch(&self, channel: &str) -> Watch {
+    pub(crate) async fn watch(&self, channel: &'static str) -> Watch {
         let client = redis::Client::open(self.url.as_str()).unwrap();
         let mut pubsub = client.get_async_pubsub().await.expect("a pub/sub connection");
         pubsub.subscribe(self.key(channel)).await.expect("SUBSCRIBE");
@@ -327,7 +339,7 @@ impl Lab {
                 sink.lock().unwrap().push(String::from_utf8_lossy(message.get_payload_bytes()).into_owned());
             }
         });
-        Watch { seen }
+        Watch { channel, seen }
     }
 
     // ---- market data
@@ -386,12 +398,17 @@ pub(crate) fn bare_status(status: &Value) -> &str {
 
 /// Messages of a channel, as they came.
 pub(crate) struct Watch {
+    channel: &'static str,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Watch {
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+        let texts = self.seen.lock().unwrap().clone();
+        for text in texts.iter().filter(|_| self.channel == "status") {
+            schema::assert_is("StatusMessage", &serde_json::from_str(text).expect("a message is JSON"));
+        }
+        texts
     }
 
     /// The messages about one order.

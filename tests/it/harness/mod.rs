@@ -5,9 +5,11 @@ mod guard;
 mod lab;
 mod orders;
 pub(crate) mod redis;
+pub(crate) mod schema;
 mod settings;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tools;
 mod wire;
 mod worker;
 

@@ -1,6 +1,7 @@
 //! The harness itself: what the other tests rely on must be able to fail.
 
-use super::{Guarded, Lab, Outcome, RedisServer, assert_decimal, eventually, market};
+use super::{Guarded, Lab, Outcome, RedisServer, assert_decimal, eventually, market, schema};
+use futures_util::FutureExt;
 use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
@@ -9,6 +10,15 @@ use std::process::{Command, Stdio};
 async fn answer(lab: &Lab, stream: &str, fields: &[(&str, &str)]) {
     let mut add = redis::cmd("XADD");
     add.arg(lab.key(stream)).arg("*").arg(fields).arg("timestamp").arg("2026-01-02T03:04:05.000006Z");
+    add.arg("request").arg("submit");
+    if stream == "completed" {
+        let order = &schema::published("order")["examples"][0];
+        for name in ["client_order_id", "id"] {
+            let field = if name == "id" { "order_id" } else { name };
+            add.arg(field).arg(order[name].as_str().unwrap());
+        }
+        add.arg("order").arg(order.to_string());
+    }
     add.query_async::<String>(&mut lab.redis()).await.unwrap();
 }
 
@@ -35,16 +45,20 @@ async fn outcomes_are_found_and_checked() {
         lab.submit_all(&[market("a", "BTCUSDT", "Buy", "1"), market("b", "BTCUSDT", "Buy", "1")]).await;
     answer(&lab, "completed", &[("entry_id", &entries[0]), ("status", "Filled")]).await;
     let error = "the quantity 1 is above the limit of 0.5";
-    let failed =
-        [("entry_id", entries[1].as_str()), ("status", "Rejected"), ("code", "RISK_X"), ("error", error)];
+    let failed = [
+        ("entry_id", entries[1].as_str()),
+        ("status", "Rejected"),
+        ("code", "RISK_MAX_ORDER_QUANTITY"),
+        ("error", error),
+    ];
     answer(&lab, "failed", &failed).await;
 
     let filled = lab.outcome(&entries[0]).await;
     filled.is_completed("Filled");
     assert!(fails(|| _ = filled.is_completed("Cancelled")));
-    assert!(fails(|| _ = filled.is_failed("RISK_X")));
+    assert!(fails(|| _ = filled.is_failed("RISK_MAX_ORDER_QUANTITY")));
     let refused = lab.outcome(&entries[1]).await;
-    refused.is_failed("RISK_X").names(&["Quantity"]);
+    refused.is_failed("RISK_MAX_ORDER_QUANTITY").names(&["Quantity"]);
     assert!(fails(|| _ = refused.is_failed("RISK_Y")));
     assert!(fails(|| _ = refused.names(&["price"])));
     assert!(fails(|| _ = refused.is_completed("Rejected")));
@@ -52,10 +66,13 @@ async fn outcomes_are_found_and_checked() {
     // A sentence with a control character, one that is none, and one without an end.
     for error in ["a\tb c", "no", &"long ".repeat(100)] {
         let entry = lab.submit(&json!({})).await;
-        let fields = [("entry_id", entry.as_str()), ("status", "Rejected"), ("code", "X"), ("error", error)];
+        let code = ("code", "INVALID_PAYLOAD");
+        let fields = [("entry_id", entry.as_str()), ("status", "Rejected"), code, ("error", error)];
         answer(&lab, "failed", &fields).await;
+        let first_read = AssertUnwindSafe(lab.outcome(&entry)).catch_unwind().await;
+        assert_eq!(first_read.is_ok(), error == "no", "{error:?} and its schema");
         let outcome: Outcome = lab.outcome(&entry).await;
-        assert!(fails(|| _ = outcome.is_failed("X")), "{error:?} passed");
+        assert!(fails(|| _ = outcome.is_failed(code.1)), "{error:?} passed");
     }
 }
 
@@ -71,7 +88,7 @@ async fn a_second_outcome_of_a_request_is_noticed() {
     let entries = ["1-1".to_owned(), "2-2".to_owned()];
     assert_eq!(lab.outcomes(&entries).await.len(), 2);
     answer(&lab, "failed", &[("entry_id", "1-1"), ("status", "Rejected")]).await;
-    let twice = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(lab.outcomes(&entries))).await;
+    let twice = AssertUnwindSafe(lab.outcomes(&entries)).catch_unwind().await;
     assert!(twice.is_err(), "two outcomes of 1-1 passed");
 }
 
@@ -80,10 +97,18 @@ async fn messages_and_quotes_arrive() {
     let lab = Lab::new().await;
     let watch = lab.watch("status").await;
     let mut publish = redis::cmd("PUBLISH");
-    publish.arg(lab.key("status")).arg(r#"{"client_order_id":"a","status":"Filled"}"#);
+    let mut message = schema::published("status_message")["examples"][0].clone();
+    message["client_order_id"] = json!("a");
+    publish.arg(lab.key("status")).arg(message.to_string());
     publish.query_async::<()>(&mut lab.redis()).await.unwrap();
     eventually("the message", async || watch.about("a").pop()).await;
     assert!(watch.about("b").is_empty());
+    message["news"] = json!(1);
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(lab.key("status")).arg(message.to_string());
+    publish.query_async::<()>(&mut lab.redis()).await.unwrap();
+    eventually("a field that its schema does not have", async || fails(|| _ = watch.texts()).then_some(()))
+        .await;
 
     lab.quote("GOLD", "99", "100", &[("bid_size", "3")]).await;
     lab.quote("GOLD", "98", "101", &[]).await;

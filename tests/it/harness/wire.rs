@@ -24,6 +24,12 @@ impl Entry {
         self.fields.get(field).map(Vec::as_slice)
     }
 
+    /// The fields as text; what is not UTF-8 in part.
+    pub(super) fn texts(&self) -> serde_json::Map<String, Value> {
+        let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
+        self.fields.iter().map(|(name, bytes)| (name.clone(), text(bytes))).collect()
+    }
+
     pub(crate) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
     }

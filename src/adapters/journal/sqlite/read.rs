@@ -25,6 +25,39 @@ fn events(text: &str) -> Result<Vec<OrderEvent>, sqlx::Error> {
     serde_json::from_str(text).map_err(|error| unreadable("events", error))
 }
 
+/// What a person narrows a list by. An index is a help only where the condition that it was made with stands in the
+/// query word by word, so statuses are written out; they are names of ours.
+fn further(query: &mut QueryBuilder<Sqlite>, filter: &OrderFilter) {
+    if !filter.statuses.is_empty() {
+        if filter.statuses.iter().all(|status| status.is_working()) {
+            query.push(" AND status IN ('Acknowledged', 'PartiallyFilled')");
+        }
+        let names: Vec<String> = filter.statuses.iter().map(|status| format!("'{status}'")).collect();
+        query.push(format!(" AND status IN ({})", names.join(", ")));
+    }
+    if let Some(side) = filter.side {
+        query.push(" AND side = ").push_bind(side.as_str());
+    }
+    if let Some(broker) = &filter.broker {
+        query.push(" AND broker = ").push_bind(broker.as_str());
+    }
+    if let Some(prefix) = &filter.client_order_id_prefix {
+        // A range of the names' own index; `~` comes after every character of a name.
+        query.push(" AND client_order_id >= ").push_bind(prefix);
+        query.push(" AND client_order_id < ").push_bind(format!("{prefix}~"));
+    }
+    if let Some(since) = filter.since {
+        query.push(" AND created_us >= ").push_bind(since.micros());
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND created_us < ").push_bind(until.micros());
+    }
+    if let Some(order) = filter.before {
+        query.push(" AND admission < (SELECT admission FROM orders WHERE id = ").push_bind(order.to_string());
+        query.push(")");
+    }
+}
+
 #[async_trait]
 impl JournalReader for SqliteJournal {
     async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError> {
@@ -60,6 +93,7 @@ impl JournalReader for SqliteJournal {
         if let Some(id) = &filter.client_order_id {
             query.push(" AND client_order_id = ").push_bind(id.as_str());
         }
+        further(&mut query, filter);
         query.push(" ORDER BY admission DESC LIMIT ").push_bind(i64::from(filter.limit));
         let found = query.build().fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
         let orders =
