@@ -280,6 +280,8 @@ impl EventKind {
                 Step::FillRest
             }
             Self::Fill(_) => Step::FillPart,
+            // The fill that completed the old total may overtake the word that the new one is larger.
+            Self::Replaced(_) | Self::Restated(_) if !filled_after.is_zero() => Step::UnfillPart,
             // It took nothing back.
             Self::TradeBusted(bust) if bust.was.is_none() => Step::Note,
             Self::TradeCorrected(_) | Self::TradeBusted(_) if open_after <= Decimal::ZERO => Step::FillRest,

@@ -13,7 +13,7 @@ use super::event::{Deadline, EventKind, OrderEvent, Terms, Trail};
 use super::ids::{BrokerName, ClientOrderId, OrderId, Symbol};
 use super::order_type::{Condition, ExecutionInstructions, OrderType, Side, TimeInForce};
 use super::refusal::Refusal;
-use super::status::{self, InvalidTransition, Status};
+use super::status::{self, InvalidTransition, Status, Step};
 use super::time::Timestamp;
 use super::trade::TradeChange;
 
@@ -117,6 +117,9 @@ pub struct OrderState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_price: Option<Price>,
     pub refusal: Option<Refusal>,
+    /// How it had ended before late fills completed it: `Cancelled` or `Expired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_as: Option<Status>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// Names of the newest events, the last of them that of `version`.
@@ -200,6 +203,7 @@ impl Order {
                 triggered: false,
                 worst_price: None,
                 refusal: None,
+                ended_as: None,
                 created_at: event.timestamp,
                 updated_at: event.timestamp,
                 events: Vec::with_capacity(8),
@@ -250,11 +254,13 @@ impl Order {
             .ok_or_else(|| ApplyError::Overflow { order, trade_id: event.kind.name().to_owned() })?;
         let step = event.kind.step(open, filled).ok_or(ApplyError::Transition {
             order,
-            error: InvalidTransition { status: self.state.status, step: status::Step::Validate },
+            error: InvalidTransition { status: self.state.status, step: Step::Validate },
         })?;
-        let to =
-            status::next(self.state.status, step).map_err(|error| ApplyError::Transition { order, error })?;
-        self.state.status = to;
+        let to = self.after(step).map_err(|error| ApplyError::Transition { order, error })?;
+        let from = std::mem::replace(&mut self.state.status, to);
+        if to != from && matches!(from, Status::Cancelled | Status::Expired) {
+            self.state.ended_as = Some(from);
+        }
         if let Some(booked) = booked {
             self.state.filled_quantity = booked.filled_quantity;
             self.state.filled_notional = booked.filled_notional;
@@ -276,6 +282,17 @@ impl Order {
         }
         self.mark(event);
         Ok(())
+    }
+
+    /// Where `step` takes it. What a wrong trade opens ends again at once where the order had ended before late fills
+    /// completed it.
+    fn after(&self, step: Step) -> Result<Status, InvalidTransition> {
+        let to = status::next(self.state.status, step)?;
+        match self.state.ended_as {
+            Some(Status::Cancelled) if !to.is_terminal() => status::next(to, Step::Cancel),
+            Some(Status::Expired) if !to.is_terminal() => status::next(to, Step::Expire),
+            _ => Ok(to),
+        }
     }
 
     fn note(&mut self, event: &OrderEvent) {

@@ -58,8 +58,9 @@ pub fn reconcile(
         Report::Restated { terms, reason } => {
             let mut restated = order.spec.clone();
             restated.take(terms);
-            let news = restated != order.spec && !state.status.is_terminal();
-            (news && possible(Step::Note))
+            // A fill of the old total may overtake the word that it is another.
+            let ended = state.status.is_terminal() && state.status != Status::Filled;
+            (restated != order.spec && !ended && possible(Step::Note))
                 .then(|| EventKind::Restated(Restatement { terms: terms.clone(), reason: reason.clone() }))
         }
         // Numbers grow: what an older look at the broker says of the terms is over.

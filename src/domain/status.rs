@@ -120,7 +120,7 @@ pub enum Step {
     FillPart,
     /// A fill after which nothing is open.
     FillRest,
-    /// A trade was corrected or busted; some of the order is filled still, and some is open.
+    /// A trade was corrected or busted, or the order has new terms; some of it is filled still, and some is open.
     UnfillPart,
     /// The same, and nothing of it is filled any more.
     UnfillAll,
@@ -190,7 +190,7 @@ pub const fn next(status: Status, step: Step) -> Result<Status, InvalidTransitio
         (S::Acknowledged, E::Note) => S::Acknowledged,
         (S::PartiallyFilled, E::Acknowledge | E::Note) => S::PartiallyFilled,
 
-        // A trade that was wrong opens what it had filled; what had ended otherwise stays ended.
+        // A trade that was wrong, or a larger total, opens what was filled; what had ended otherwise stays ended.
         (S::PartiallyFilled | S::Filled, E::UnfillPart) => S::PartiallyFilled,
         (S::PartiallyFilled | S::Filled, E::UnfillAll) => S::Acknowledged,
         (S::Cancelled, E::UnfillPart | E::UnfillAll) => S::Cancelled,

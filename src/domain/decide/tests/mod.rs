@@ -3,7 +3,9 @@
 mod attempts;
 mod cases;
 mod commands;
+mod fix;
 mod lifecycle;
+mod order_lifecycle;
 mod properties;
 mod trades;
 

@@ -148,4 +148,10 @@ fn terms_that_the_broker_changed_by_itself_are_taken_over() {
     assert_eq!(desk.position().reserved_buy.to_string(), "11");
     assert_eq!(desk.events("o").iter().filter(|name| *name == "Restated").count(), 1);
     desk.check_fold("o");
+    // Also where the fill of the old total is told first.
+    let terms = Terms { quantity: Some("12".parse().unwrap()), ..Terms::default() };
+    let larger = Report::Restated { terms, reason: "agreed by telephone".to_owned() };
+    desk.facts("o", vec![fill_of("a", "11", "98"), larger]);
+    assert_eq!(stands(&desk), stood(Status::PartiallyFilled, "11", Some("98"), "1"));
+    desk.check_fold("o");
 }
