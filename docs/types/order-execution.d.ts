@@ -1099,6 +1099,10 @@ export interface RestatedEvent {
  */
 export interface Restatement {
   reason: string;
+  /**
+   * RFC 3339, UTC, microseconds.
+   */
+  restated_at: string;
   terms: Terms;
 }
 /**

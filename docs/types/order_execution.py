@@ -947,6 +947,10 @@ class Restatement(TypedDict):
     """
 
     reason: str
+    restated_at: Timestamp
+    """
+    When the broker says that it did.
+    """
     terms: Terms
 
 

@@ -33,7 +33,7 @@ FROM trades;
 DROP TABLE trades;
 ALTER TABLE revised_trades RENAME TO trades;
 
--- The place of the last fill that closed a part of the position. Of journals older than this column it is not known:
--- there every trade counts as closed.
+-- The place of the last fill that closed a part of the position; -1: to be found out from the trades, which whoever
+-- brings the schema up to date does next.
 ALTER TABLE positions ADD COLUMN closed_at INTEGER NOT NULL DEFAULT 0;
-UPDATE positions SET closed_at = sequence;
+UPDATE positions SET closed_at = -1;

@@ -164,6 +164,8 @@ pub struct Triggering {
 pub struct Restatement {
     pub terms: Terms,
     pub reason: String,
+    /// When the broker says that it did.
+    pub restated_at: Timestamp,
 }
 
 /// Some of an order was executed.

@@ -116,8 +116,11 @@ pub struct OrderState {
     /// The worst price that the last attempt of a market order allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_price: Option<Price>,
+    /// When the terms were changed last, by a replace that the broker carried out or by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms_at: Option<Timestamp>,
     pub refusal: Option<Refusal>,
-    /// How it had ended before late fills completed it: `Cancelled` or `Expired`.
+    /// How it had ended before late fills were told: `Cancelled`, `Expired` or `Rejected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_as: Option<Status>,
     pub created_at: Timestamp,
@@ -202,6 +205,7 @@ impl Order {
                 trail: None,
                 triggered: false,
                 worst_price: None,
+                terms_at: None,
                 refusal: None,
                 ended_as: None,
                 created_at: event.timestamp,
@@ -258,7 +262,7 @@ impl Order {
         })?;
         let to = self.after(step).map_err(|error| ApplyError::Transition { order, error })?;
         let from = std::mem::replace(&mut self.state.status, to);
-        if to != from && matches!(from, Status::Cancelled | Status::Expired) {
+        if to != from && matches!(from, Status::Cancelled | Status::Expired | Status::Rejected) {
             self.state.ended_as = Some(from);
         }
         if let Some(booked) = booked {
@@ -291,6 +295,8 @@ impl Order {
         match self.state.ended_as {
             Some(Status::Cancelled) if !to.is_terminal() => status::next(to, Step::Cancel),
             Some(Status::Expired) if !to.is_terminal() => status::next(to, Step::Expire),
+            // What of it was executed denies the rejection; with nothing executed it stands again.
+            Some(Status::Rejected) if step == Step::UnfillAll => status::next(to, Step::Reject),
             _ => Ok(to),
         }
     }
@@ -300,12 +306,19 @@ impl Order {
             EventKind::Created(_)
             | EventKind::Validated
             | EventKind::Cancelled(_)
-            | EventKind::Expired(_)
-            | EventKind::TradeCorrected(_)
-            | EventKind::TradeBusted(_) => {}
+            | EventKind::Expired(_) => {}
+            EventKind::TradeCorrected(by) => self.revise_last_fill(by.was.price, Some(by.now.price)),
+            EventKind::TradeBusted(by) => {
+                if let Some(was) = &by.was {
+                    self.revise_last_fill(was.price, None);
+                }
+            }
             EventKind::Trailed(trail) => self.state.trail = Some(*trail),
             EventKind::Triggered(_) => self.state.triggered = true,
-            EventKind::Restated(by) => self.spec.take(&by.terms),
+            EventKind::Restated(by) => {
+                self.state.terms_at = Some(by.restated_at);
+                self.spec.take(&by.terms);
+            }
             EventKind::PendingSubmit(attempt) => {
                 self.state.worst_price = attempt.limit_price;
                 self.state.attempts = attempt.attempt;
@@ -352,9 +365,17 @@ impl Order {
                 self.state.pending_replace.take_if(|pending| pending.number <= by.number);
                 self.state.parked &= self.state.pending_replace.is_some();
                 self.state.replaced = by.number;
+                self.state.terms_at = self.state.terms_at.max(Some(event.timestamp));
                 self.spec.take(&by.terms);
             }
             EventKind::Rejected(refusal) => self.state.refusal = Some(refusal.clone()),
+        }
+    }
+
+    /// No price is shown at which nothing was executed.
+    fn revise_last_fill(&mut self, was: Price, now: Option<Price>) {
+        if let Some((_, at)) = self.state.last_fill.filter(|(price, _)| *price == was) {
+            self.state.last_fill = now.map(|now| (now, at));
         }
     }
 

@@ -7,6 +7,7 @@ use super::event::{
     Acknowledgement, EventKind, Fill, OrderEvent, Reason, Replacement, Restatement, Triggering,
 };
 use super::order::{ApplyError, Order};
+use super::order_type::Side;
 use super::report::{Report, ReportedCorrection, ReportedFill};
 use super::status::{self, Status, Step};
 use super::time::Timestamp;
@@ -48,20 +49,31 @@ pub fn reconcile(
             state.pending_cancel.then(|| EventKind::CancelRefused(Reason { reason: reason.clone() }))
         }
         Report::Trailed(trail) => {
-            let news = state.trail != Some(*trail) && !state.triggered && !state.status.is_terminal();
+            // The mark only ever gets better: what is not is an older word.
+            let better = state.trail.is_none_or(|known| match order.spec.side {
+                Side::Sell => trail.water_mark > known.water_mark,
+                Side::Buy => trail.water_mark < known.water_mark,
+            });
+            let news = better && !state.triggered && !state.status.is_terminal();
             (news && possible(Step::Note)).then_some(EventKind::Trailed(*trail))
         }
         Report::Triggered { price } => {
             let news = order.awaits_trigger() && !state.status.is_terminal();
             (news && possible(Step::Note)).then_some(EventKind::Triggered(Triggering { price: *price }))
         }
-        Report::Restated { terms, reason } => {
+        Report::Restated { terms, reason, restated_at } => {
             let mut restated = order.spec.clone();
             restated.take(terms);
             // A fill of the old total may overtake the word that it is another.
             let ended = state.status.is_terminal() && state.status != Status::Filled;
-            (restated != order.spec && !ended && possible(Step::Note))
-                .then(|| EventKind::Restated(Restatement { terms: terms.clone(), reason: reason.clone() }))
+            let newest = state.terms_at.is_none_or(|at| at < *restated_at);
+            (newest && restated != order.spec && !ended && possible(Step::Note)).then(|| {
+                EventKind::Restated(Restatement {
+                    terms: terms.clone(),
+                    reason: reason.clone(),
+                    restated_at: *restated_at,
+                })
+            })
         }
         // Numbers grow: what an older look at the broker says of the terms is over.
         Report::Replaced { number, terms } => (*number > state.replaced)

@@ -34,6 +34,8 @@ pub enum Report {
     Restated {
         terms: Terms,
         reason: String,
+        /// Of several words about the terms the latest counts.
+        restated_at: Timestamp,
     },
     TradeCorrected(ReportedCorrection),
     TradeBusted {

@@ -22,6 +22,9 @@ use super::{Ended, Engine, EngineError};
 /// Rounds of offering what an outcome waits for, before it is left to the next delivery.
 const MAX_ROUNDS: usize = 4;
 
+/// Commits of one order that go out together; orders with more have them in pieces.
+const MAX_PIECE: usize = 200;
+
 /// What is to be published, collected over one or several decisions.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -288,17 +291,14 @@ impl Forgettable {
 }
 
 /// The update that offers what the journal has not marked as published, made from an order's whole history. It
-/// continues what was published before: Redis takes it only where it still knows that. `None`: nothing.
-pub(super) fn update_unmarked(history: &CommitHistory) -> Result<Option<OrderUpdate>, JournalError> {
+/// continues what was published before: Redis takes it only where it still knows that. Nothing: none.
+pub(super) fn update_unmarked(history: &CommitHistory) -> Result<Vec<OrderUpdate>, JournalError> {
     update(history, |place, _| place >= history.published, history.published == 0)
 }
 
 /// What comes after the version that Redis has; all of it, where Redis knows nothing of the order (0): it lost that, or
 /// let go of it long ago. What is marked as published may be lost with it, and what follows must not leave a gap.
-pub(super) fn update_after(
-    history: &CommitHistory,
-    version: u64,
-) -> Result<Option<OrderUpdate>, JournalError> {
+pub(super) fn update_after(history: &CommitHistory, version: u64) -> Result<Vec<OrderUpdate>, JournalError> {
     if version > 0 {
         return update(history, |_, first| first > version, false);
     }
@@ -306,7 +306,7 @@ pub(super) fn update_after(
 }
 
 /// The same with every commit from that place on, published before or not.
-fn update_from(history: &CommitHistory, from: usize) -> Result<Option<OrderUpdate>, JournalError> {
+fn update_from(history: &CommitHistory, from: usize) -> Result<Vec<OrderUpdate>, JournalError> {
     update(history, |place, _| place >= from, true)
 }
 
@@ -314,7 +314,7 @@ fn update(
     history: &CommitHistory,
     lacks: impl Fn(usize, u64) -> bool,
     oldest_unpublished: bool,
-) -> Result<Option<OrderUpdate>, JournalError> {
+) -> Result<Vec<OrderUpdate>, JournalError> {
     let corrupt = |why: String| JournalError::Corrupt { what: format!("order {}", history.order_id), why };
     let mut order: Option<Order> = None;
     let mut notices = Vec::new();
@@ -337,7 +337,29 @@ fn update(
         }
     }
     let order = order.ok_or_else(|| corrupt("no events".to_owned()))?;
-    Ok((!notices.is_empty()).then(|| update_with(&order, notices, oldest_unpublished)))
+    Ok(pieces(&order, notices, oldest_unpublished))
+}
+
+/// An order may have more commits than one call is to carry; only the last piece brings the state.
+fn pieces(order: &Order, mut notices: Vec<CommitNotice>, oldest_unpublished: bool) -> Vec<OrderUpdate> {
+    let mut pieces = Vec::with_capacity(notices.len().div_ceil(MAX_PIECE));
+    while notices.len() > MAX_PIECE {
+        let later = notices.split_off(MAX_PIECE);
+        let commits = std::mem::replace(&mut notices, later);
+        pieces.push(OrderUpdate {
+            order_id: order.spec.id,
+            client_order_id: order.spec.client_order_id.clone(),
+            version: commits.last().map_or(0, |commit| commit.version),
+            commits,
+            state: Arc::default(),
+            terminal: false,
+            oldest_unpublished: oldest_unpublished && pieces.is_empty(),
+        });
+    }
+    if !notices.is_empty() {
+        pieces.push(update_with(order, notices, oldest_unpublished && pieces.is_empty()));
+    }
+    pieces
 }
 
 pub(super) fn update_with(

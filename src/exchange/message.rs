@@ -38,6 +38,9 @@ pub(super) struct Placement {
     pub post_only: bool,
     #[serde(default)]
     pub reduce_only: bool,
+    /// The worst price of a market order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_price: Option<Price>,
 }
 
 /// When a request may be carried out, by the exchange's clock.

@@ -26,7 +26,7 @@ pub struct OrderUpdate {
     pub order_id: OrderId,
     pub client_order_id: ClientOrderId,
     pub commits: Vec<CommitNotice>,
-    /// The order's JSON as of the last of `commits`.
+    /// The order's JSON as of the last of `commits`; empty where more of the order follows in the same publication.
     pub state: Arc<str>,
     /// Of the state.
     pub version: u64,

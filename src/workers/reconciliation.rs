@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::crash::{self, Point};
 use crate::domain::ids::RequestKey;
 use crate::domain::request::Request;
+use crate::domain::time::Timestamp;
 use crate::engine::{Compared, EngineError};
 use crate::ports::inbox::Incarnation;
 
@@ -35,6 +36,7 @@ struct Seen {
     /// `cancel_all` requests that were taken up, which have no lease of their own, and when.
     sweeps: HashMap<RequestKey, Instant>,
     redis: Option<Incarnation>,
+    redis_well_at: Option<Timestamp>,
     compared_at: Option<Instant>,
     broker_was_away: bool,
 }
@@ -106,7 +108,9 @@ async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
     let is_same = before.as_ref().is_some_and(|before| before.run == now.run);
     if !is_same || !now.kept {
         let today = engine.clock.now();
-        let recently = today.plus_micros(-RECENT_US);
+        // What it may have lost is younger than the last look that found it well.
+        let looked_at = seen.redis_well_at.unwrap_or(today);
+        let recently = today.min(looked_at).plus_micros(-RECENT_US);
         let since = if now.kept { recently } else { today.plus_micros(-STATES_US) };
         let orders = engine.refresh(since, recently).await?;
         engine.control.mark_kept().await?;
@@ -119,6 +123,7 @@ async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
         }
     }
     seen.redis = Some(Incarnation { kept: true, ..now });
+    seen.redis_well_at = Some(engine.clock.now());
     Ok(())
 }
 

@@ -94,8 +94,12 @@ impl Rules {
         if let Some(refusal) = refusal {
             return reject(ledger, order, Vec::new(), refusal);
         }
+        let tick = self.tick_size(&order.spec.symbol);
+        if let Err(refusal) = super::check::check_bound(&order.spec, &view.market, tick) {
+            return reject(ledger, order, Vec::new(), refusal);
+        }
         let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, ledger.now));
-        let limit_price = risk::slippage_bound(&order.spec, &view.market, self.tick_size(&order.spec.symbol));
+        let limit_price = risk::slippage_bound(&order.spec, &view.market, tick);
         let attempt = Attempt { attempt: order.state.attempts + 1, deadline, limit_price };
         let (number, journaled_at) = (u64::from(attempt.attempt), ledger.now);
         let Some(commit) = ledger.append(order.spec.id, vec![EventKind::PendingSubmit(attempt)])? else {

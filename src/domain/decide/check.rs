@@ -215,7 +215,7 @@ fn check_sense(spec: &OrderSpec, market: &Market, broker_time: Timestamp) -> Res
 }
 
 /// The worst price of a market order with `max_slippage` must be one.
-fn check_bound(spec: &OrderSpec, market: &Market, tick: Option<Price>) -> Result<(), Refusal> {
+pub(super) fn check_bound(spec: &OrderSpec, market: &Market, tick: Option<Price>) -> Result<(), Refusal> {
     let Some(slippage) = spec.max_slippage else { return Ok(()) };
     let Some(reference) = market.reference() else { return Ok(()) };
     if risk::slippage_bound(spec, market, tick).is_some() {

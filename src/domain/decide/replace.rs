@@ -335,6 +335,10 @@ impl Rules {
             let decision = ended(ledger, request, &over.after);
             return Ok(decision.unwrap_or_else(|| Decision::effect(Effect::Nothing)).after(vec![over]));
         }
+        // A quote may have met it since it was asked for.
+        if let Err(refusal) = self.new_spec(order, &pending.terms) {
+            return self.refuse_replace(ledger, request, order, refusal);
+        }
         let market = market.tradable(ledger.now, self.max_quote_age_us);
         let mut changed = (**order).clone();
         changed.spec.take(&pending.terms);
@@ -348,8 +352,19 @@ impl Rules {
         };
         let (number, terms) = (pending.number, pending.terms);
         let mut kinds = vec![EventKind::Replaced(Replacement { terms, number })];
-        kinds.extend(reconcile_all(&changed, &reports, |_| None)?);
-        let commits: Vec<_> = ledger.append(order.spec.id, kinds)?.into_iter().collect();
+        let met = reconcile_all(&changed, &reports, |_| None);
+        let appended = met.and_then(|met| {
+            kinds.extend(met);
+            ledger.append(order.spec.id, kinds)
+        });
+        let commits: Vec<_> = match appended {
+            Err(ApplyError::Overflow { .. }) => {
+                let reason = "a fill under the new terms cannot be added up exactly: use fewer decimals";
+                let refusal = Refusal::new(Code::BrokerRejected, reason);
+                return self.refuse_replace(ledger, request, order, refusal);
+            }
+            other => other?.into_iter().collect(),
+        };
         super::venue_inputs::spend(ledger, spent_key, spent);
         note_answer(ledger, order.spec.id, AttemptKind::Replace, number, "accepted");
         let order = commits.last().map_or_else(|| order.clone(), |commit: &Arc<Commit>| commit.after.clone());

@@ -18,6 +18,9 @@ use super::admit::result_of;
 use super::attempt::note_answer;
 use super::{Decision, Effect, Execute, QuoteTick, RESTING_PAGE, Rules, SpentKey, Wait, conclude};
 
+/// Why a triggered order cannot be worked.
+const INEXACT: &str = "triggered, and its fill cannot be added up exactly: use fewer decimals";
+
 impl Rules {
     pub(super) fn execute(&self, ledger: &mut Ledger, execute: &Execute) -> Result<Decision, ApplyError> {
         let Some(record) = ledger.order(&execute.order_id).cloned() else {
@@ -87,6 +90,15 @@ impl Rules {
             let appended =
                 reconcile_all(&order, &reports, known).and_then(|events| ledger.append(*id, events));
             match appended {
+                // A trigger that is lost with its fill would be one that never was.
+                Err(ApplyError::Overflow { .. })
+                    if matches!(reports.first(), Some(Report::Triggered { .. })) =>
+                {
+                    let ends = [reports[0].clone(), Report::Cancelled { reason: INEXACT.to_owned() }];
+                    let events = reconcile_all(&order, &ends, |_| None)?;
+                    commits.extend(ledger.append(*id, events)?);
+                    continue;
+                }
                 // It stays as it is: a later quote may fill it with fewer digits.
                 Err(ApplyError::Overflow { .. }) => continue,
                 other => commits.extend(other?),

@@ -43,7 +43,7 @@ impl Book {
         }
         let order = Placed::new(self.state.orders.len() as u64 + 1, placement, now);
         let market = self.market(&order.placement.symbol);
-        let met = self.check(&order, &market, now).and_then(|()| self.meet(&order, &market, now));
+        let met = self.check(&order, &market).and_then(|()| self.meet(&order, &market, now));
         match met {
             Err(reason) => {
                 self.note(&order, News::Rejected(reason), Some(&order.placement), now)?;
@@ -95,7 +95,7 @@ impl Book {
             return Ok(Err(Refused::new(Code::Rejected, message)));
         }
         let market = self.market(&order.placement.symbol);
-        let met = self.check(&order, &market, now).and_then(|()| self.meet_replaced(&order, &market, now));
+        let met = self.check(&order, &market).and_then(|()| self.meet_replaced(&order, &market, now));
         match met {
             Err(reason) => Ok(Err(Refused::new(Code::Rejected, reason))),
             Ok(met) => {
@@ -153,13 +153,10 @@ impl Book {
     }
 
     /// What is refused before the order meets the market, in one sentence.
-    fn check(&self, order: &Placed, market: &Market, now: Timestamp) -> Result<(), String> {
+    fn check(&self, order: &Placed, market: &Market) -> Result<(), String> {
         let symbol = &order.placement.symbol;
         if matches!(market, Market::Unknown) {
             return Err(format!("symbol {symbol} is not traded here"));
-        }
-        if let Some(ends_at) = order.ends_at().filter(|ends_at| *ends_at <= now) {
-            return Err(format!("time_in_force: {ends_at} is past"));
         }
         let may_rest = matches!(order.placement.order_type, OrderType::Limit { .. })
             && order.placement.time_in_force.may_rest();

@@ -192,6 +192,7 @@ impl Placed {
         .ok()?;
         order.state.status = Status::PendingSubmit;
         order.state.filled_quantity = self.filled;
+        order.state.worst_price = placement.worst_price;
         order.state.triggered = self.triggered;
         order.state.trail = self.trail;
         order.state.fills = u32::try_from(self.trades.len()).ok()?;

@@ -55,6 +55,7 @@ pub(super) struct SubmitBody {
     post_only: bool,
     #[serde(default)]
     reduce_only: bool,
+    worst_price: Option<Price>,
     timestamp_us: Option<i64>,
     valid_for_us: Option<i64>,
 }
@@ -87,6 +88,9 @@ impl SubmitBody {
                 return Err(Reply::invalid(message));
             }
         }
+        if self.worst_price.is_some() && self.order_type != OrderType::Market {
+            return Err(Reply::invalid("worst_price is for Market orders: the others name their limit"));
+        }
         let window = window(self.timestamp_us, self.valid_for_us)?;
         let placement = Placement {
             client_order_id: self.client_order_id,
@@ -97,6 +101,7 @@ impl SubmitBody {
             time_in_force: self.time_in_force,
             post_only: self.post_only,
             reduce_only: self.reduce_only,
+            worst_price: self.worst_price,
         };
         Ok((placement, window))
     }

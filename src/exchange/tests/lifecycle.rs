@@ -84,7 +84,9 @@ fn an_order_expires_before_anything_else_happens_at_that_instant() {
     let mut bench = Bench::new(Dedupe::Forever);
     bench.clock(end);
     let past = Placement { time_in_force: gtd, ..limit("o", "1", "44000") };
-    assert_eq!(refused(bench.submit(past)), Code::Rejected);
+    let past = order(bench.submit(past));
+    assert_eq!((past.status, past.filled_quantity.is_zero()), (OrderStatus::Expired, true));
+    bench.check_replay();
 }
 
 #[test]

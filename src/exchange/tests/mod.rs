@@ -135,6 +135,7 @@ fn market(id: &str, quantity: &str) -> Placement {
         time_in_force: TimeInForce::Gtc,
         post_only: false,
         reduce_only: false,
+        worst_price: None,
     }
 }
 

@@ -219,7 +219,7 @@ fn order(row: &sqlx::sqlite::SqliteRow) -> Result<Order, String> {
         buys: text("side")? == "Buy",
         quantity: amount(&spec["quantity"])?,
         asked: optional(&state["pending_replace"]["terms"]["quantity"])?,
-        limit: limit(&spec["order_type"], &state)?,
+        limit: limit(&spec["order_type"])?,
         filled: decimal(&text("filled_quantity")?)?,
         status: text("status")?,
         version: row.try_get::<i64, _>("version").map(i64::cast_unsigned).map_err(said)?,
@@ -229,10 +229,7 @@ fn order(row: &sqlx::sqlite::SqliteRow) -> Result<Order, String> {
 }
 
 /// The worst price that it is worked at.
-fn limit(order_type: &Value, state: &Value) -> Result<Option<Decimal>, String> {
-    if order_type == "Market" {
-        return optional(&state["worst_price"]);
-    }
+fn limit(order_type: &Value) -> Result<Option<Decimal>, String> {
     let own = ["StopLimit", "LimitIfTouched"].into_iter().find(|name| !order_type[*name].is_null());
     match own {
         Some(name) => optional(&order_type[name]["limit_price"]),

@@ -1,7 +1,5 @@
 //! What goes over the wire, and what it says in our words.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::{Amount, Price, Quantity};
@@ -19,10 +17,13 @@ pub(super) struct NewOrder<'a> {
     pub(super) symbol: &'a Symbol,
     pub(super) side: Side,
     pub(super) quantity: Quantity,
-    pub(super) order_type: Cow<'a, OrderType>,
+    pub(super) order_type: &'a OrderType,
     pub(super) time_in_force: TimeInForce,
     pub(super) post_only: bool,
     pub(super) reduce_only: bool,
+    /// Of a market order with `max_slippage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) worst_price: Option<Price>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timestamp_us: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,15 +31,11 @@ pub(super) struct NewOrder<'a> {
 }
 
 impl NewOrder<'_> {
-    /// What an order is sent as: a market order with a worst price as a limit order at that price, which does not rest.
-    pub(super) fn kind(order: &Order) -> (Cow<'_, OrderType>, TimeInForce) {
-        let tif = order.spec.time_in_force;
-        match order.state.worst_price {
-            None => (Cow::Borrowed(&order.spec.order_type), tif),
-            Some(price) => {
-                let tif = if tif == TimeInForce::Fok { TimeInForce::Fok } else { TimeInForce::Ioc };
-                (Cow::Owned(OrderType::Limit { price }), tif)
-            }
+    /// How long an order lives is fixed when it is journaled: its day is not the exchange's, should it arrive on the next.
+    pub(super) fn time_in_force(order: &Order) -> TimeInForce {
+        match (order.spec.time_in_force, order.ends_at()) {
+            (TimeInForce::Day, Some(expires_at)) => TimeInForce::Gtd { expires_at },
+            (tif, _) => tif,
         }
     }
 }
@@ -260,5 +257,32 @@ impl Transaction {
             .unwrap_or_default();
         let (kind, side, symbol) = (self.r#type, self.side, &self.symbol);
         format!("transaction {}: {kind:?} of {} ({side} {symbol}){trade}", self.id, self.client_order_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{EventKind, OrderEvent};
+    use crate::domain::order::OrderSpec;
+
+    /// Whenever it arrives, its day is the one in which it was journaled.
+    #[test]
+    fn a_day_order_is_sent_with_the_end_of_its_own_day() {
+        let spec = r#"{"id":"0190a1b2-0000-7000-8000-000000000001","client_order_id":"c","symbol":"X","side":"Buy",
+            "quantity":"1","order_type":"Market","time_in_force":"DAY","broker":"mock"}"#;
+        let spec: OrderSpec = serde_json::from_str(spec).unwrap();
+        let created = |timestamp: &str| {
+            let kind = EventKind::Created(Box::new(spec.clone()));
+            let timestamp = timestamp.parse().unwrap();
+            Order::create(&OrderEvent { event_id: uuid::Uuid::nil(), version: 1, timestamp, kind }).unwrap()
+        };
+        for (at, end) in [
+            ("2026-01-31T23:59:59.999999Z", "2026-02-01T00:00:00Z"),
+            ("2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z"),
+        ] {
+            let expires_at = end.parse().unwrap();
+            assert_eq!(NewOrder::time_in_force(&created(at)), TimeInForce::Gtd { expires_at }, "{at}");
+        }
     }
 }

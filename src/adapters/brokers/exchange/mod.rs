@@ -203,14 +203,14 @@ impl Broker for ExchangeBroker {
         }
         let order = submission.order.get();
         let (timestamp_us, valid_for_us) = stamps(submission.deadline);
-        let (order_type, time_in_force) = NewOrder::kind(order);
         let body = NewOrder {
             client_order_id: &order.spec.client_order_id,
             symbol: &order.spec.symbol,
             side: order.spec.side,
             quantity: order.spec.quantity,
-            order_type,
-            time_in_force,
+            order_type: &order.spec.order_type,
+            time_in_force: NewOrder::time_in_force(order),
+            worst_price: order.state.worst_price,
             post_only: order.spec.execution_instructions.post_only,
             reduce_only: order.spec.execution_instructions.reduce_only,
             timestamp_us,

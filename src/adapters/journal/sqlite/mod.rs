@@ -7,6 +7,7 @@ mod read;
 mod recent;
 mod rows;
 mod statements;
+mod upgrade;
 mod writer;
 
 #[cfg(test)]
@@ -77,6 +78,7 @@ pub async fn migrate(url: &str) -> Result<usize, JournalError> {
         }
         tokio::time::sleep(LOCK_STEP).await;
     }
+    upgrade::find_closings(&mut conn).await.map_err(|error| unavailable(url, &error))?;
     conn.close().await.map_err(|error| unavailable(url, &error))?;
     Ok(MIGRATIONS.iter().count())
 }

@@ -250,7 +250,7 @@ async fn trades_that_were_wrong_and_restated_terms_are_kept_as_they_are_told() {
     let busted =
         Report::TradeBusted { trade_id: "b".to_owned(), busted_at: at, reason: "erroneous".to_owned() };
     let terms = Terms { quantity: Some("8".parse().unwrap()), price: Some(price("91")), stop_price: None };
-    let restated = Report::Restated { terms, reason: "by telephone".to_owned() };
+    let restated = Report::Restated { terms, reason: "by telephone".to_owned(), restated_at: at };
     // Each twice, in transactions of their own: what was told before is read back from the disk.
     for report in [fill("a", "3"), fill("b", "4"), corrected, busted, restated] {
         tell(&journal, report.clone()).await;
@@ -270,6 +270,39 @@ async fn trades_that_were_wrong_and_restated_terms_are_kept_as_they_are_told() {
     let rows: i64 =
         sqlx::query_scalar("SELECT count(*) FROM trades").fetch_one(&mut lab.stranger().await).await.unwrap();
     assert_eq!(rows, 4, "two fills, a correction, a bust: nothing was edited");
+}
+
+/// What a journal of an older schema did not keep is found out when it is brought up to date, and what follows goes on
+/// from there as if it had been kept all along.
+#[tokio::test]
+async fn an_older_journal_learns_what_closed_its_positions() {
+    let lab = Lab::new();
+    let journal = lab.open(500).await;
+    let sell = OrderSpec { side: Side::Sell, ..spec(1, OrderType::Market) };
+    let requests = [submit(0), admit(1, Request::Submit(Box::new(sell)), 1), submit(2)];
+    for request in requests {
+        let admitted = decide(&journal, vec![request]).await;
+        decide(&journal, vec![execute(&admitted[0])]).await;
+    }
+    drop(journal);
+    // As the migration leaves it.
+    let mut stranger = lab.stranger().await;
+    sqlx::query("UPDATE positions SET closed_at = -1").execute(&mut stranger).await.unwrap();
+    stranger.close().await.unwrap();
+    let journal = lab.open(500).await;
+    assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+    assert_eq!(journal.positions().await.unwrap()[0].2.closed_at, 2, "the sale closed the first purchase");
+    let id = spec(2, OrderType::Market).id;
+    let trade_id = format!("{id}/1");
+    let busted_at = lab.clock.now().plus_micros(1);
+    let external =
+        Difference { broker: "mock".parse().unwrap(), kind: "x", key: String::new(), details: String::new() };
+    let reports = vec![Report::TradeBusted { trade_id, busted_at, reason: "erroneous".to_owned() }];
+    let told = vec![Told { order: OrderRef::Order(id), reports, external }];
+    let facts = Facts { broker: "mock".parse().unwrap(), told, cursor: None };
+    decide(&journal, vec![Input::Facts(Box::new(facts))]).await;
+    assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+    assert!(journal.positions().await.unwrap()[0].2.quantity.get().is_zero());
 }
 
 #[tokio::test]

@@ -148,7 +148,10 @@ for i = 1, orders do
     if gap then
       call('SET', KEYS[FIXED + slot], version)
     else
-      call('SET', KEYS[FIXED + versions + i], state, 'EX', state_ttl)
+      -- More of this order follows where it brings no state.
+      if state ~= '' then
+        call('SET', KEYS[FIXED + versions + i], state, 'EX', state_ttl)
+      end
       if terminal then
         call('SET', KEYS[FIXED + slot], version, 'EX', version_ttl)
       else

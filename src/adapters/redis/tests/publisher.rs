@@ -101,6 +101,23 @@ async fn commits_go_out_as_event_message_and_state() {
 }
 
 #[tokio::test]
+async fn an_order_may_go_out_in_pieces_of_which_the_last_brings_the_state() {
+    let lab = Lab::new().await;
+    let publisher = lab.redis("a").await.publisher();
+    orders(&publisher, vec![update(1, &[(1, 3), (4, 5), (6, 6)])]).await;
+    // Redis lost what was published and kept the state, which does not move back meanwhile.
+    let _: i64 = lab.ask(&format!("DEL t:events t:version:{}", order_id(1))).await;
+    let first = OrderUpdate { state: "".into(), ..update(1, &[(1, 3), (4, 5)]) };
+    assert_eq!(orders(&publisher, vec![first.clone()]).await, [Published(5)]);
+    assert_eq!(lab.state(1).await.as_deref(), Some("s6"));
+    let _: i64 = lab.ask(&format!("DEL t:events t:version:{} t:state:c1", order_id(1))).await;
+    let both = vec![first, update(1, &[(6, 6), (7, 7)])];
+    assert_eq!(orders(&publisher, both).await, [Published(5), Published(7)]);
+    assert_eq!(lab.versions_out().await, [(1, 3), (4, 5), (6, 6), (7, 7)]);
+    assert_eq!(lab.state(1).await.as_deref(), Some("s7"));
+}
+
+#[tokio::test]
 async fn what_is_out_is_not_repeated_and_the_state_never_moves_backwards() {
     let lab = Lab::new().await;
     let publisher = lab.redis("a").await.publisher();

@@ -4,6 +4,7 @@ mod attempts;
 mod cases;
 mod commands;
 mod fix;
+mod instructions;
 mod lifecycle;
 mod order_lifecycle;
 mod properties;

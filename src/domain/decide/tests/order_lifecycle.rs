@@ -41,7 +41,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("Expired", r#"{"reason":""}"#),
     ("Trailed", r#"{"water_mark":"1","stop_price":"1"}"#),
     ("Triggered", "{}"),
-    ("Restated", r#"{"terms":{},"reason":""}"#),
+    ("Restated", r#"{"terms":{},"reason":"","restated_at":"2026-01-01T00:00:00Z"}"#),
     (
         "TradeCorrected",
         r#"{"trade_id":"t","was":{"quantity":"1","price":"1"},"now":{"quantity":"1","price":"1"},"corrected_at":"2026-01-01T00:00:00Z","booked_at":1,"position_sequence":2,"reason":""}"#,

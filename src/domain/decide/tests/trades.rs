@@ -132,17 +132,48 @@ fn an_order_that_ended_stays_ended_when_its_trades_were_wrong() {
         // Unless the trades complete it.
         desk.facts("o", vec![corrected("b", "10", "98", 3)]);
         assert_eq!(stands(&desk), stood(Status::Filled, "10", Some("98"), "0"));
+        // That was wrong, too: it had ended long ago.
+        desk.facts("o", vec![corrected("b", "2", "98", 4)]);
+        assert_eq!(stands(&desk), stood(status, "2", Some("98"), "0"));
         desk.check_fold("o");
     }
+}
+
+#[test]
+fn a_rejection_that_was_denied_by_a_wrong_trade_stands_again() {
+    let mut desk = resting();
+    let refusal = Refusal::new(Code::BrokerRejected, "no");
+    desk.facts("o", vec![Report::Rejected(refusal), fill_of("a", "4", "99")]);
+    assert_eq!(desk.order("o").state.status, Status::PartiallyFilled);
+    desk.facts("o", vec![busted("a")]);
+    assert_eq!(stands(&desk), stood(Status::Rejected, "0", None, "0"));
+    desk.check_fold("o");
+}
+
+#[test]
+fn no_price_is_shown_at_which_nothing_was_executed() {
+    let mut desk = resting();
+    desk.facts("o", vec![fill_of("a", "4", "99"), fill_of("b", "2", "98")]);
+    let last = |desk: &Desk| desk.order("o").state.last_fill.map(|(price, _)| price.to_string());
+    desk.facts("o", vec![corrected("b", "2", "97", 1)]);
+    assert_eq!(last(&desk).as_deref(), Some("97"));
+    desk.facts("o", vec![busted("b")]);
+    assert_eq!(last(&desk), None);
 }
 
 #[test]
 fn terms_that_the_broker_changed_by_itself_are_taken_over() {
     let mut desk = resting();
     let terms = Terms { quantity: Some("11".parse().unwrap()), price: Some(price("98")), stop_price: None };
-    let restated = Report::Restated { terms, reason: "agreed by telephone".to_owned() };
-    desk.facts("o", vec![restated.clone()]);
-    desk.facts("o", vec![restated]);
+    let restated = |terms, us| {
+        let (reason, restated_at) = ("agreed by telephone".to_owned(), NOW.plus_micros(us));
+        Report::Restated { terms, reason, restated_at }
+    };
+    // Told again, also after an older word that comes late, it is no news.
+    let older = Terms { price: Some(price("97")), ..Terms::default() };
+    for told in [restated(terms.clone(), 2), restated(older, 1), restated(terms, 2)] {
+        desk.facts("o", vec![told]);
+    }
     assert_eq!(desk.order("o").spec.quantity.to_string(), "11");
     assert_eq!(desk.order("o").spec.order_type, limit("98"));
     assert_eq!(desk.position().reserved_buy.to_string(), "11");
@@ -150,8 +181,7 @@ fn terms_that_the_broker_changed_by_itself_are_taken_over() {
     desk.check_fold("o");
     // Also where the fill of the old total is told first.
     let terms = Terms { quantity: Some("12".parse().unwrap()), ..Terms::default() };
-    let larger = Report::Restated { terms, reason: "agreed by telephone".to_owned() };
-    desk.facts("o", vec![fill_of("a", "11", "98"), larger]);
+    desk.facts("o", vec![fill_of("a", "11", "98"), restated(terms, 3)]);
     assert_eq!(stands(&desk), stood(Status::PartiallyFilled, "11", Some("98"), "1"));
     desk.check_fold("o");
 }

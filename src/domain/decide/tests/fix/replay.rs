@@ -254,7 +254,7 @@ impl Replay<'_> {
             Says::Cancelled => Report::Cancelled { reason },
             Says::Expired => Report::Expired { reason },
             Says::Triggered => Report::Triggered { price: row.price },
-            Says::Restated => Report::Restated { terms, reason },
+            Says::Restated => Report::Restated { terms, reason, restated_at: now },
             Says::Replaced => {
                 let pending = self.order(&row.order).and_then(|order| order.state.pending_replace.clone());
                 let pending = pending.unwrap_or_else(|| panic!("{what}: no replace is under way"));
