@@ -71,6 +71,23 @@ pub(super) async fn find(call: &Call, reader: &dyn JournalReader, id: &str) -> R
     )))
 }
 
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// The price that sets a conditional order free.
+fn waits_for(order: &Order) -> String {
+    if !order.awaits_trigger() || order.state.status.is_terminal() {
+        return dash();
+    }
+    match (order.state.trail, order.spec.order_type.stop_price()) {
+        (Some(trail), _) => {
+            format!("{}, behind the best price so far, {}", trail.stop_price, trail.water_mark)
+        }
+        (None, stop) => cell(stop.as_ref()),
+    }
+}
+
 fn show(order: &Order, events: &[OrderEvent]) {
     let (spec, state) = (&order.spec, &order.state);
     let average = order.average_fill_price().map_or_else(String::new, |price| format!(" at {price}"));
@@ -82,6 +99,11 @@ fn show(order: &Order, events: &[OrderEvent]) {
     print::line(&format!("{}  {}{pending}", spec.client_order_id, orders::status(order)));
     let rows = [
         ("order", format!("{} {} {} {}", spec.side, spec.quantity, spec.symbol, orders::kind(order))),
+        ("waits for", waits_for(order)),
+        (
+            "ends",
+            order.ends_at().filter(|_| !state.status.is_terminal()).map_or_else(dash, |at| at.to_string()),
+        ),
         ("filled", format!("{}{average}, {} not filled", state.filled_quantity, order.remaining_quantity())),
         ("commission", cell(state.commission.as_ref())),
         ("reason", cell(state.refusal.as_ref())),

@@ -82,6 +82,9 @@ pub(super) async fn run(call: &Call, request: &Request, waiting: &Waiting) -> Re
     } else {
         outcome.lines().iter().for_each(|line| print::line(line));
     }
+    if outcome.field("code") == Some("UNKNOWN_ORDER") {
+        print::note("`order-execution orders --open` lists the orders that can be cancelled or replaced");
+    }
     if request.made_id.is_some()
         && outcome.field("order_id").is_some_and(|id| Some(id) != request.made_id.as_deref())
     {
