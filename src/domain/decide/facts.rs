@@ -1,8 +1,10 @@
 //! What brokers tell without being asked: their feeds, and the comparison of their books with ours. Facts are merged
 //! whoever brings them; what the journal does not know is written down as a difference and never guessed at.
 
-use crate::domain::ids::BrokerName;
-use crate::domain::ledger::{Difference, Ledger};
+use std::sync::Arc;
+
+use crate::domain::ids::{BrokerName, OrderId};
+use crate::domain::ledger::{Commit, Difference, Ledger};
 use crate::domain::order::ApplyError;
 use crate::domain::report::Report;
 use crate::domain::request::OrderRef;
@@ -40,8 +42,7 @@ pub(super) fn merge(ledger: &mut Ledger, facts: &Facts) -> Decision {
         };
         match merge_reports(ledger, &order, &told.reports) {
             Ok(more) => commits.extend(more),
-            // A fact that cannot be booked must not keep the ones behind it out.
-            Err(error) => ledger.changes.differences.push(unbookable(&told.external, &error)),
+            Err(_) => commits.extend(one_by_one(ledger, order.spec.id, told)),
         }
     }
     if let Some(cursor) = facts.cursor {
@@ -50,7 +51,22 @@ pub(super) fn merge(ledger: &mut Ledger, facts: &Facts) -> Decision {
     Decision { effect: Effect::Nothing, commits }
 }
 
+/// A fact that cannot be booked must not keep its neighbours out; it is written down as a difference of its own.
+fn one_by_one(ledger: &mut Ledger, id: OrderId, told: &Told) -> Vec<Arc<Commit>> {
+    let mut commits = Vec::new();
+    for report in &told.reports {
+        let Some(order) = ledger.order(&id).map(|record| record.order.clone()) else { break };
+        match merge_reports(ledger, &order, std::slice::from_ref(report)) {
+            Ok(more) => commits.extend(more),
+            Err(error) => ledger.changes.differences.push(unbookable(&told.external, &error)),
+        }
+    }
+    commits
+}
+
 fn unbookable(told: &Difference, error: &ApplyError) -> Difference {
     let details = format!("{error}; told: {}", told.details);
-    Difference { kind: "cannot_be_booked", details, ..told.clone() }
+    // Another fact of the same order is another difference.
+    let key = format!("{}: {error}", told.key);
+    Difference { kind: "cannot_be_booked", key, details, ..told.clone() }
 }

@@ -185,3 +185,15 @@ fn terms_that_the_broker_changed_by_itself_are_taken_over() {
     assert_eq!(stands(&desk), stood(Status::PartiallyFilled, "11", Some("98"), "1"));
     desk.check_fold("o");
 }
+
+#[test]
+fn a_fact_that_cannot_be_booked_keeps_no_other_out() {
+    let mut desk = resting();
+    let inexact = |id: &str| fill_of(id, "0.00000000000001", "98.000000000000001");
+    desk.facts("o", vec![inexact("a"), fill_of("b", "4", "99"), inexact("c")]);
+    assert_eq!(stands(&desk), stood(Status::PartiallyFilled, "4", Some("99"), "6"));
+    let differences = &desk.ledger.changes.differences;
+    assert_eq!(differences.iter().map(|d| d.kind).collect::<Vec<_>>(), ["cannot_be_booked"; 2]);
+    assert_ne!(differences[0].key, differences[1].key, "each is written down");
+    desk.check_fold("o");
+}
