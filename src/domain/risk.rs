@@ -129,8 +129,9 @@ pub fn expected_price(order: &OrderSpec, market: &Market) -> Option<Decimal> {
 /// instrument's grid where that is nearer.
 #[must_use]
 pub fn slippage_bound(order: &OrderSpec, market: &Market, tick: Option<Price>) -> Option<Price> {
+    let percent = order.max_slippage?.get();
     let reference = market.reference()?;
-    let slippage = amount::percent_of(reference, order.max_slippage?.get())?;
+    let slippage = amount::percent_of(reference, percent)?;
     let bound = amount::add(reference, order.side.signed(slippage))?;
     let on_grid = match tick.map(Price::get) {
         None => bound,

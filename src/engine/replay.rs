@@ -116,6 +116,8 @@ fn column_of(order: &Order, column: &str) -> String {
         "status" => order.state.status.to_string(),
         "quantity" => order.spec.quantity.to_string(),
         "filled_quantity" => order.state.filled_quantity.to_string(),
+        "ends_us" => order.ends_at().map(|at| at.micros().to_string()).unwrap_or_default(),
+        "parked" => order.state.parked.to_string(),
         "average_fill_price" => order.average_fill_price().map(|price| price.to_string()).unwrap_or_default(),
         _ => order.state.version.to_string(),
     }

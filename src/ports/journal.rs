@@ -171,7 +171,7 @@ pub struct History {
     pub admission: u64,
     pub order: Order,
     /// The searchable columns, by name.
-    pub columns: [(&'static str, String); 5],
+    pub columns: [(&'static str, String); 7],
     pub events: Vec<OrderEvent>,
     pub trades: Vec<TradeRow>,
 }

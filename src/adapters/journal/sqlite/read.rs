@@ -242,7 +242,7 @@ impl SqliteJournal {
         let sql = orders_where!("admission > ? ORDER BY admission LIMIT ?");
         let found =
             sqlx::query(sql).bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
-        let columns = sqlx::query("SELECT id, status, quantity, filled_quantity, average_fill_price, version FROM orders WHERE admission > ? ORDER BY admission LIMIT ?")
+        let columns = sqlx::query("SELECT id, status, quantity, filled_quantity, average_fill_price, version, ends_us, parked FROM orders WHERE admission > ? ORDER BY admission LIMIT ?")
             .bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
         let mut histories = Vec::with_capacity(found.len());
         for (row, columns) in found.iter().zip(&columns) {
@@ -275,6 +275,14 @@ impl SqliteJournal {
                         columns.try_get::<Option<String>, _>("average_fill_price")?.unwrap_or_default(),
                     ),
                     ("version", rows::unsigned(columns, "version")?.to_string()),
+                    (
+                        "ends_us",
+                        columns
+                            .try_get::<Option<i64>, _>("ends_us")?
+                            .map(|us| us.to_string())
+                            .unwrap_or_default(),
+                    ),
+                    ("parked", columns.try_get::<bool, _>("parked")?.to_string()),
                 ],
                 order: Arc::unwrap_or_clone(record.order),
                 events: all,
