@@ -1,7 +1,9 @@
 //! The composition root: the one place that names adapters.
 
+mod journal;
 mod rules;
 
+pub use journal::{deciding_journal, inspect, migrate, probe_journal, reader};
 pub use rules::{rules, venue};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,13 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
 use crate::adapters::brokers::exchange::ExchangeBroker;
 use crate::adapters::brokers::simulated::SimulatedBroker;
 use crate::adapters::clock::SystemClock;
-use crate::adapters::journal::sqlite::{SqliteJournal, SqliteSettings};
 use crate::adapters::redis::{Decode, RawEntry, Redis, RedisFault, RedisSettings};
 use crate::api::http::{self, HttpError, Sources};
 use crate::api::position::Marks;
@@ -26,11 +26,12 @@ use crate::domain::request::{Received, Refused, Request, RequestKind};
 use crate::domain::time::Timestamp;
 use crate::engine::{Engine, Forgettable, Link};
 use crate::ports::clock::Clock;
-use crate::ports::journal::{Journal, JournalError, JournalObserver, JournalReader};
+use crate::ports::journal::{JournalError, JournalObserver};
 use crate::runtime::health::Health;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shutdown::Shutdown;
 use crate::wire;
+use journal::OpenJournal;
 use rules::{broker_name, limit_rows, setting};
 
 use crate::workers::{self, Context, Ended, Limits};
@@ -83,13 +84,6 @@ impl AppError {
     }
 }
 
-fn sqlite(settings: &Settings) -> SqliteSettings {
-    SqliteSettings {
-        url: settings.database.url.expose_secret().to_owned(),
-        readers: settings.database.pool_size,
-    }
-}
-
 /// A name that no other start of a process has: host, process id and a random part.
 #[must_use]
 pub fn consumer_name(settings: &Settings, clock: &dyn Clock) -> String {
@@ -116,34 +110,6 @@ pub async fn redis(settings: &Settings, consumer: String) -> Result<Redis, AppEr
         max_quote_age: settings.risk.max_quote_age,
     })
     .await?)
-}
-
-/// The journal as commands read it: nothing is written, no worker is needed.
-pub async fn reader(settings: &Settings) -> Result<Arc<dyn JournalReader>, AppError> {
-    Ok(Arc::new(SqliteJournal::open_reader(&sqlite(settings)).await?))
-}
-
-/// Brings the schema up to date; says how many migrations it has.
-pub async fn migrate(settings: &Settings) -> Result<usize, AppError> {
-    Ok(crate::adapters::journal::sqlite::migrate(settings.database.url.expose_secret()).await?)
-}
-
-/// A durable commit that changes nothing, in the journal as it is configured.
-pub async fn probe_journal(settings: &Settings) -> Result<(), AppError> {
-    Ok(journal(settings, Commits::new(&Metrics::new())).await?.probe().await?)
-}
-
-/// The journal for a command that decides something itself, beside workers or without any.
-pub async fn deciding_journal(settings: &Settings) -> Result<Arc<dyn Journal>, AppError> {
-    Ok(journal(settings, Commits::new(&Metrics::new())).await?)
-}
-
-/// A journal that also writes.
-async fn journal(settings: &Settings, observer: Arc<Commits>) -> Result<Arc<SqliteJournal>, AppError> {
-    let rules = Arc::new(rules(settings)?);
-    let (journal, _writer) =
-        SqliteJournal::open(&sqlite(settings), rules, Arc::new(SystemClock), observer).await?;
-    Ok(Arc::new(journal))
 }
 
 /// Commits of this process, for the metrics and for `bench`.
@@ -245,7 +211,7 @@ impl Worker {
             return Err(setting("worker.consumer", &consumer, why));
         }
         let commits = Commits::new(&metrics);
-        let journal = journal(settings, commits.clone()).await?;
+        let OpenJournal { journal, reader } = journal::open(settings, rules.clone(), commits.clone()).await?;
         if journal.init_limits(&limit_rows(settings)).await? {
             tracing::info!(
                 rows = settings.risk.limits.len(),
@@ -269,7 +235,7 @@ impl Worker {
                 rules.venue.clone(),
                 settings.broker.mock.latency,
                 journal.clone(),
-                journal.clone(),
+                reader.clone(),
                 quotes.clone(),
                 clock.clone(),
             ))),
@@ -277,7 +243,7 @@ impl Worker {
         let engine = Arc::new(Engine {
             rules: rules.clone(),
             journal: journal.clone(),
-            reader: journal.clone(),
+            reader: reader.clone(),
             broker,
             publisher: Arc::new(redis.publisher()),
             quotes: quotes.clone(),
@@ -305,7 +271,7 @@ impl Worker {
         let stop_http = Shutdown::new();
         let serving = if with_http {
             let sources = Sources {
-                journal: journal.clone(),
+                journal: reader.clone(),
                 marks: Marks::new(Some(quotes), rules.venue.prices.clone()),
                 health: health.clone(),
                 metrics: metrics.clone(),

@@ -8,11 +8,14 @@ use secrecy::ExposeSecret;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::app::{self, AppError};
-use crate::config::Settings;
+use crate::config::{DatabaseKind, Settings};
 use crate::ports::journal::JournalReader;
 
 /// Opens the journal for reading.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn JournalReader>, AppError> {
+    if settings.database.kind() == DatabaseKind::Postgres {
+        return postgres(settings).await;
+    }
     let path = path(settings)?;
     if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
         return Err(AppError::Unreachable(format!(
@@ -21,6 +24,25 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn JournalReader>, 
         )));
     }
     app::reader(settings).await
+}
+
+async fn postgres(settings: &Settings) -> Result<Arc<dyn JournalReader>, AppError> {
+    let found = app::inspect(settings).await?;
+    if found.version == 0 {
+        return Err(AppError::Unreachable(format!(
+            "there is no journal in {}: `order-execution migrate` or the first worker makes one, or say where it is: database.url or ORDER_EXECUTION__DATABASE__URL",
+            found.address
+        )));
+    }
+    app::reader(settings).await
+}
+
+/// Where the journal is, for people: without a password.
+pub(super) async fn place(settings: &Settings) -> Result<String, AppError> {
+    match settings.database.kind() {
+        DatabaseKind::Sqlite => Ok(path(settings)?.display().to_string()),
+        DatabaseKind::Postgres => Ok(app::inspect(settings).await?.address),
+    }
 }
 
 /// The journal's file.

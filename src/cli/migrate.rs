@@ -14,15 +14,15 @@ A worker does the same when it starts; what is up to date is left alone.
 Exit codes: 0 done, 2 wrong configuration, 4 the journal is unreachable.";
 
 pub(super) async fn run(call: &Call) -> Result<Ending, AppError> {
-    let path = journal::path(&call.settings)?;
+    let place = journal::place(&call.settings).await?;
     let bar = progress::clock("bringing the schema up to date");
     let migrations = app::migrate(&call.settings).await;
     bar.finish_and_clear();
     let migrations = migrations?;
     if call.json {
-        print::json(&json!({ "journal": path.display().to_string(), "schema_version": migrations }))?;
+        print::json(&json!({ "journal": place, "schema_version": migrations }))?;
     } else {
-        print::line(&format!("the journal at {} is at schema version {migrations}", path.display()));
+        print::line(&format!("the journal at {place} is at schema version {migrations}"));
     }
     Ok(Ending::Done)
 }

@@ -62,12 +62,11 @@ pub(super) async fn find(call: &Call, reader: &dyn JournalReader, id: &str) -> R
     {
         return Ok(order);
     }
-    let path = journal::path(&call.settings)?;
+    let place = journal::place(&call.settings).await?;
     Err(AppError::Failed(format!(
-        "the journal at {} has no order with the client order id or UUID {id}; `order-execution orders \
+        "the journal at {place} has no order with the client order id or UUID {id}; `order-execution orders \
          --client-order-id <beginning>` looks for one, `order-execution failed show {id}` for one that was refused \
-         before it became an order",
-        path.display()
+         before it became an order"
     )))
 }
 

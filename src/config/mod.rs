@@ -26,7 +26,7 @@ use std::path::Path;
 
 pub use app::{AppSettings, LogFormat};
 pub use broker::{BrokerMode, BrokerSettings, MockInstrument, MockProfile, MockSettings, Route};
-pub use database::DatabaseSettings;
+pub use database::{DatabaseKind, DatabaseSettings};
 pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;
 pub use layers::{DEFAULT_DIRECTORY, DEFAULT_ENVIRONMENT, process_environment};

@@ -6,14 +6,42 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
+use crate::adapters::journal::postgres::Found;
 use crate::app;
 use crate::cli::journal::path;
-use crate::config::Settings;
+use crate::config::{DatabaseKind, Settings};
 
 /// The schema that this program has.
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 pub(super) async fn look(settings: &Settings) -> Result<String, String> {
+    match settings.database.kind() {
+        DatabaseKind::Sqlite => look_at_file(settings).await,
+        DatabaseKind::Postgres => look_at_server(settings).await,
+    }
+}
+
+async fn look_at_server(settings: &Settings) -> Result<String, String> {
+    let found = app::inspect(settings).await.map_err(|error| error.to_string())?;
+    let Found { address, server, synchronous_commit, version, known, .. } = &found;
+    let tls = if found.tls { "TLS" } else { "not encrypted" };
+    let about = format!("{address}: PostgreSQL {server}, {tls}, synchronous_commit {synchronous_commit}");
+    if *version == 0 {
+        return Ok(format!("{about}; no schema yet: `migrate` or the first worker makes it"));
+    }
+    if version < known {
+        return Ok(format!(
+            "{about}; schema version {version}, this program has {known}: `migrate` or the next worker brings it up to date"
+        ));
+    }
+    if version > known {
+        return Err(format!("{about}; schema version {version} is of a newer program, this one has {known}"));
+    }
+    app::probe_journal(settings).await.map_err(|error| error.to_string())?;
+    Ok(format!("{about}; schema version {version}; a commit went through"))
+}
+
+async fn look_at_file(settings: &Settings) -> Result<String, String> {
     let path = path(settings).map_err(|error| error.to_string())?;
     let shown = path.display();
     if !tokio::fs::try_exists(&path).await.unwrap_or(false) {

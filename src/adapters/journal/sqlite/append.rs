@@ -11,8 +11,8 @@ use crate::domain::order::Order;
 use crate::domain::request::OutcomeResult;
 
 use super::load::{json_list, request_columns};
-use super::rows::{limit_text, signed};
 use super::statements::{Multi, execute_multi};
+use crate::adapters::journal::rows::{limit_text, signed};
 
 /// Rate rows older than this say nothing any more.
 const RATE_KEPT_US: i64 = 2_000_000;

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
 use crate::domain::order::Order;
 use crate::domain::request::Outcome;
 use crate::domain::time::Timestamp;
@@ -12,21 +9,7 @@ use crate::ports::journal::{Abandoned, JournalError};
 
 use super::SqliteJournal;
 use super::load::{json_list, orders_where};
-use super::rows::{self, signed};
-
-fn abandoned(row: &SqliteRow) -> Result<Abandoned, sqlx::Error> {
-    let broker: Option<&str> = row.try_get("broker")?;
-    let instrument = match broker {
-        Some(_) => Some((rows::parse(row, "broker")?, rows::parse(row, "symbol")?)),
-        None => None,
-    };
-    Ok(Abandoned {
-        key: rows::request_key(row)?,
-        hash: rows::hash(row, "hash")?,
-        instrument,
-        received_at: rows::timestamp(row, "received_us")?,
-    })
-}
+use crate::adapters::journal::rows::{self, signed};
 
 impl SqliteJournal {
     pub(super) async fn count(&self, sql: &'static str) -> Result<u64, JournalError> {
@@ -73,7 +56,7 @@ impl SqliteJournal {
                    FROM requests r JOIN orders o ON o.id = r.order_id WHERE r.open = 1 AND o.lease_until_us < ?1 \
                    ORDER BY received_us LIMIT ?2";
         let query = sqlx::query(sql).bind(now.micros()).bind(i64::from(limit));
-        query.fetch_all(&self.readers).await?.iter().map(abandoned).collect()
+        query.fetch_all(&self.readers).await?.iter().map(rows::abandoned).collect()
     }
 
     pub(super) async fn read_unfinished_sweeps(
@@ -84,7 +67,7 @@ impl SqliteJournal {
         let sql = "SELECT lane, entry_ms, entry_seq, hash, NULL AS broker, NULL AS symbol, received_us FROM requests \
                    WHERE open = 1 AND kind = 'cancel_all' AND received_us < ? ORDER BY received_us LIMIT ?";
         let query = sqlx::query(sql).bind(before.micros()).bind(i64::from(limit));
-        query.fetch_all(&self.readers).await?.iter().map(abandoned).collect()
+        query.fetch_all(&self.readers).await?.iter().map(rows::abandoned).collect()
     }
 
     pub(super) async fn read_changed_since(

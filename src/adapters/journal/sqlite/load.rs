@@ -14,8 +14,8 @@ use crate::domain::request::{OrderRef, RequestKind};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Spent;
 
-use super::recent::Recent;
-use super::rows;
+use crate::adapters::journal::recent::Recent;
+use crate::adapters::journal::rows;
 
 const SECOND_US: i64 = 1_000_000;
 

@@ -4,11 +4,9 @@ mod append;
 mod follow;
 mod load;
 mod read;
-mod recent;
-mod rows;
 mod statements;
+mod store;
 mod upgrade;
-mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -18,22 +16,19 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::domain::decide::{Input, Rules};
-use crate::domain::risk::LimitRow;
+use crate::domain::decide::Rules;
 use crate::ports::clock::Clock;
-use crate::ports::journal::{Journal, JournalError, JournalObserver};
-use crate::ports::publisher::Published;
+use crate::ports::journal::{JournalError, JournalObserver};
 
-use writer::{Decided, Job, MAX_WAITING, Writer};
+use super::{SqlJournal, unavailable};
+use store::SqliteStore;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -47,11 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Pages of the write-ahead log between checkpoints: 16 MiB.
 const CHECKPOINT_PAGES: &str = "4096";
 
-pub struct SqliteJournal {
-    jobs: mpsc::Sender<Job>,
-    readers: SqlitePool,
-    name: String,
-}
+pub type SqliteJournal = SqlJournal<SqlitePool>;
 
 /// What a journal is opened with.
 pub struct SqliteSettings {
@@ -59,10 +50,6 @@ pub struct SqliteSettings {
     pub url: String,
     /// Connections that read.
     pub readers: u32,
-}
-
-pub(crate) fn unavailable(name: &str, error: &sqlx::Error) -> JournalError {
-    JournalError::Unavailable { what: name.to_owned(), why: error.to_string() }
 }
 
 /// Brings the schema of the database up to date; says how many migrations it has now.
@@ -152,26 +139,15 @@ impl SqliteJournal {
             .await
             .map_err(|error| unavailable(&settings.url, &error))?;
         let readers = Self::open_readers(settings).await?;
-        let (jobs, inbox) = mpsc::channel(MAX_WAITING);
-        let writer = Writer {
-            conn,
-            rules,
-            clock,
-            observer,
-            statements: append::Statements::new(),
-            name: settings.url.clone(),
-            marks: Published::default(),
-            recent: recent::Recent::default(),
-        };
-        let task = tokio::spawn(writer.run(inbox));
-        Ok((Self { jobs, readers, name: settings.url.clone() }, task))
+        let statements = append::Statements::new();
+        let store = SqliteStore { conn, clock, statements, name: settings.url.clone() };
+        Ok(Self::start(store, readers, rules, observer))
     }
 
     /// Opens an existing journal for reading only.
     pub async fn open_reader(settings: &SqliteSettings) -> Result<Self, JournalError> {
         let readers = Self::open_readers(settings).await?;
-        let (jobs, _) = mpsc::channel(1);
-        Ok(Self { jobs, readers, name: settings.url.clone() })
+        Ok(Self::without_writer(settings.url.clone(), readers))
     }
 
     async fn open_readers(settings: &SqliteSettings) -> Result<SqlitePool, JournalError> {
@@ -181,54 +157,5 @@ impl SqliteJournal {
             .connect_with(options(&settings.url)?.read_only(true))
             .await
             .map_err(|error| unavailable(&settings.url, &error))
-    }
-
-    fn failed(&self, error: &sqlx::Error) -> JournalError {
-        match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => {
-                JournalError::Corrupt { what: self.name.clone(), why: error.to_string() }
-            }
-            _ => unavailable(&self.name, error),
-        }
-    }
-
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Job,
-    ) -> Result<T, JournalError> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || JournalError::Unavailable {
-            what: self.name.clone(),
-            why: "its writer has stopped".to_owned(),
-        };
-        self.jobs.send(job(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
-}
-
-#[async_trait]
-impl Journal for SqliteJournal {
-    async fn transact(&self, inputs: Vec<Input>) -> Result<Decided, JournalError> {
-        self.ask(|reply| Job::Transact { inputs, reply }).await
-    }
-
-    async fn mark_published(&self, published: Published) -> Result<(), JournalError> {
-        if published.is_empty() {
-            return Ok(());
-        }
-        self.ask(|reply| Job::MarkPublished { published, reply }).await
-    }
-
-    async fn init_limits(&self, rows: &[LimitRow]) -> Result<bool, JournalError> {
-        self.ask(|reply| Job::InitLimits { rows: rows.to_vec(), reply }).await
-    }
-
-    async fn probe(&self) -> Result<(), JournalError> {
-        self.ask(|reply| Job::Probe { reply }).await
-    }
-
-    async fn lease(&self, name: &str, owner: &str, lasts: Duration) -> Result<bool, JournalError> {
-        let (name, owner) = (name.to_owned(), owner.to_owned());
-        self.ask(|reply| Job::Lease { name, owner, lasts, reply }).await
     }
 }

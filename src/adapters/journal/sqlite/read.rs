@@ -7,23 +7,16 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
-use crate::domain::ledger::OrderRecord;
 use crate::domain::order::Order;
 use crate::domain::position::Position;
 use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
-use crate::ports::journal::{
-    Abandoned, CommitHistory, History, JournalError, JournalReader, OrderFilter, TradeRow,
-};
+use crate::ports::journal::{Abandoned, CommitHistory, History, JournalError, JournalReader, OrderFilter};
 
 use super::SqliteJournal;
 use super::load::{json_list, orders_where};
-use super::rows::{self, signed, unreadable};
-
-fn events(text: &str) -> Result<Vec<OrderEvent>, sqlx::Error> {
-    serde_json::from_str(text).map_err(|error| unreadable("events", error))
-}
+use crate::adapters::journal::rows::{self, signed};
 
 /// What a person narrows a list by. An index is a help only where the condition that it was made with stands in the
 /// query word by word, so statuses are written out; they are names of ours.
@@ -110,7 +103,7 @@ impl JournalReader for SqliteJournal {
             .map_err(|e| self.failed(&e))?;
         let mut all = Vec::new();
         for row in &found {
-            all.extend(row.try_get("events").and_then(events).map_err(|e| self.failed(&e))?);
+            all.extend(rows::events(row).map_err(|e| self.failed(&e))?);
         }
         Ok(all)
     }
@@ -152,8 +145,7 @@ impl JournalReader for SqliteJournal {
         let sql =
             "SELECT DISTINCT broker, symbol FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled')";
         let found = sqlx::query(sql).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
-        let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?));
-        found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
+        found.iter().map(rows::instrument).collect::<Result<_, _>>().map_err(|e| self.failed(&e))
     }
 
     async fn ending(&self, now: Timestamp) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
@@ -162,8 +154,7 @@ impl JournalReader for SqliteJournal {
                    WHERE ends_us IS NOT NULL AND ends_us <= ? AND status IN ('Acknowledged', 'PartiallyFilled')";
         let found = sqlx::query(sql).bind(now.micros()).fetch_all(&self.readers).await;
         let found = found.map_err(|e| self.failed(&e))?;
-        let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?));
-        found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
+        found.iter().map(rows::instrument).collect::<Result<_, _>>().map_err(|e| self.failed(&e))
     }
 
     async fn unpublished(&self, before: Timestamp, limit: u32) -> Result<Vec<OrderId>, JournalError> {
@@ -233,7 +224,7 @@ impl SqliteJournal {
         for row in &found {
             waits |= row.try_get::<bool, _>("waits")?;
             history.published += usize::from(!waits);
-            history.commits.push(events(row.try_get("events")?)?);
+            history.commits.push(rows::events(row)?);
         }
         Ok(history)
     }
@@ -246,48 +237,15 @@ impl SqliteJournal {
             .bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
         let mut histories = Vec::with_capacity(found.len());
         for (row, columns) in found.iter().zip(&columns) {
-            let record: OrderRecord = rows::order(row)?;
-            let id = record.order.spec.id.to_string();
+            let id: &str = columns.try_get("id")?;
             let commits =
                 sqlx::query("SELECT events FROM order_commits WHERE order_id = ? ORDER BY first_version")
-                    .bind(&id)
+                    .bind(id)
                     .fetch_all(&self.readers)
                     .await?;
-            let mut all = Vec::new();
-            for commit in &commits {
-                all.extend(events(commit.try_get("events")?)?);
-            }
-            let trades = sqlx::query("SELECT * FROM trades WHERE order_id = ?")
-                .bind(&id)
-                .fetch_all(&self.readers)
-                .await?;
-            let trades = trades
-                .iter()
-                .map(|row| Ok(TradeRow { trade_id: row.try_get("trade_id")?, trade: rows::trade(row)? }));
-            histories.push(History {
-                admission: record.admission,
-                columns: [
-                    ("status", columns.try_get::<String, _>("status")?),
-                    ("quantity", columns.try_get("quantity")?),
-                    ("filled_quantity", columns.try_get("filled_quantity")?),
-                    (
-                        "average_fill_price",
-                        columns.try_get::<Option<String>, _>("average_fill_price")?.unwrap_or_default(),
-                    ),
-                    ("version", rows::unsigned(columns, "version")?.to_string()),
-                    (
-                        "ends_us",
-                        columns
-                            .try_get::<Option<i64>, _>("ends_us")?
-                            .map(|us| us.to_string())
-                            .unwrap_or_default(),
-                    ),
-                    ("parked", columns.try_get::<bool, _>("parked")?.to_string()),
-                ],
-                order: Arc::unwrap_or_clone(record.order),
-                events: all,
-                trades: trades.collect::<Result<_, sqlx::Error>>()?,
-            });
+            let trades = sqlx::query("SELECT * FROM trades WHERE order_id = ?");
+            let trades = trades.bind(id).fetch_all(&self.readers).await?;
+            histories.push(rows::history(row, columns, &commits, &trades)?);
         }
         Ok(histories)
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::amount::{Amount, Price};
-use crate::domain::decide::{Admit, Decision, Effect, Execute, Facts, Told, View};
+use crate::domain::decide::{Admit, Decision, Effect, Execute, Facts, Input, Told, View};
 use crate::domain::event::{Commission, Terms};
 use crate::domain::ids::{EntryId, OrderId, RequestKey};
 use crate::domain::ledger::Difference;
@@ -24,10 +24,13 @@ use crate::domain::refusal::Code;
 use crate::domain::report::{Report, ReportedCorrection, ReportedFill};
 use crate::domain::request::{OrderRef, OutcomeResult, Received, Request};
 use crate::domain::risk::Limit;
+use crate::domain::risk::LimitRow;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
+use crate::ports::journal::Journal;
 use crate::ports::journal::JournalReader;
+use crate::ports::publisher::Published;
 
 /// A clock that stands still until it is moved, and ids that count.
 struct TestClock {

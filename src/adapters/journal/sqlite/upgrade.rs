@@ -6,7 +6,7 @@ use crate::domain::order_type::Side;
 use crate::domain::position::Position;
 use crate::domain::trade::{TradeChange, Traded};
 
-use super::rows;
+use crate::adapters::journal::rows;
 
 /// Which fill closed a part of each position last, for journals that are older than the column. Such a journal has fills
 /// alone: nothing of it was corrected or taken back.

@@ -5,30 +5,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::crash::{self, Point};
 use crate::domain::decide::{Decision, Input, Rules};
 use crate::domain::event::EventKind;
-use crate::domain::ids::IdSource;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
-use crate::domain::time::Timestamp;
-use crate::ports::clock::Clock;
 use crate::ports::journal::{JournalError, JournalObserver};
 use crate::ports::publisher::Published;
 
-use super::LOCK_WAIT;
-use super::append::Statements;
-use super::load;
 use super::recent::Recent;
-use super::rows::signed;
+use super::store::{Failure, Store};
 
 /// Inputs that one transaction takes at most: bounds both its length and what a failure has to repeat.
 const MAX_INPUTS: usize = 1024;
 /// Calls that may wait for the writer; more wait in their callers.
 pub(super) const MAX_WAITING: usize = 256;
+
+/// How often a batch is decided again because another worker was faster, before one of its inputs is blamed.
+const MAX_RACES: usize = 8;
 
 pub(super) type Decided = Vec<Result<Decision, JournalError>>;
 
@@ -40,27 +36,20 @@ pub(super) enum Job {
     Lease { name: String, owner: String, lasts: Duration, reply: oneshot::Sender<Result<bool, JournalError>> },
 }
 
-pub(super) struct Writer {
-    pub(super) conn: SqliteConnection,
-    pub(super) rules: Arc<Rules>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) observer: Arc<dyn JournalObserver>,
-    pub(super) statements: Statements,
-    /// For errors.
-    pub(super) name: String,
+pub(super) struct Writer<S> {
+    store: S,
+    rules: Arc<Rules>,
+    observer: Arc<dyn JournalObserver>,
     /// Marks that wait for the next transaction: losing them costs only a repeated offer.
-    pub(super) marks: Published,
-    pub(super) recent: Recent,
+    marks: Published,
+    recent: Recent,
 }
 
-enum Failure {
-    /// The database's: nothing was written.
-    Database(sqlx::Error),
-    /// One of the inputs cannot be decided or written.
-    Inputs(String),
-}
+impl<S: Store> Writer<S> {
+    pub(super) fn new(store: S, rules: Arc<Rules>, observer: Arc<dyn JournalObserver>) -> Self {
+        Self { store, rules, observer, marks: Published::default(), recent: Recent::default() }
+    }
 
-impl Writer {
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut batch = Vec::new();
         while let Some(first) = jobs.recv().await {
@@ -132,9 +121,21 @@ impl Writer {
     /// offender stands alone.
     async fn transact(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
         let mut parts = vec![inputs];
+        let mut races = 0;
         while let Some(part) = parts.pop() {
             let started = Instant::now();
-            match self.try_commit(part).await {
+            let done = match self.try_commit(part).await {
+                Err(Failure::Raced(why)) if races < MAX_RACES => {
+                    races += 1;
+                    tracing::debug!(why, races, "another worker was faster: deciding again");
+                    parts.push(part);
+                    continue;
+                }
+                Err(Failure::Raced(why)) => Err(Failure::Inputs(why)),
+                done => done,
+            };
+            races = 0;
+            match done {
                 Ok(results) => {
                     decided.extend(results);
                     self.observer.committed(part.len(), started.elapsed());
@@ -148,20 +149,21 @@ impl Writer {
                     parts.push(first);
                 }
                 Err(Failure::Database(error)) => return Err(error),
+                Err(Failure::Raced(_)) => {}
             }
         }
         Ok(())
     }
 
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<Decided, Failure> {
-        self.begin().await.map_err(Failure::Database)?;
+        self.store.begin().await.map_err(Failure::Database)?;
         let done = self.decide_and_append(inputs).await;
         match done {
             Ok((decided, ledger)) => {
                 if let Err(error) = self.commit(crash_points(inputs, &decided)).await {
-                    self.rollback().await;
-                    // Nobody told us whether it was committed: the events that it would have added tell.
-                    if !self.is_committed(&ledger).await {
+                    self.store.rollback().await;
+                    // Nobody told us whether it was committed: the database is asked.
+                    if !self.store.is_committed(&ledger).await {
                         return Err(Failure::Database(error));
                     }
                     tracing::warn!(%error, "the commit was done, though its answer was lost");
@@ -171,7 +173,7 @@ impl Writer {
                 Ok(decided)
             }
             Err(failure) => {
-                self.rollback().await;
+                self.store.rollback().await;
                 Err(failure)
             }
         }
@@ -182,9 +184,7 @@ impl Writer {
         for input in inputs {
             self.rules.keys(input, &mut keys);
         }
-        // After BEGIN IMMEDIATE, so that no transaction commits with an earlier time than one before it.
-        let mut ledger = Ledger::new(self.clock.now(), IdSource::new(self.clock.uuid()));
-        load::load(&mut self.conn, &keys, &self.recent, &mut ledger).await.map_err(classify)?;
+        let mut ledger = self.store.load(&keys, &self.recent).await.map_err(S::classify)?;
         let mut decided = Vec::with_capacity(inputs.len());
         for input in inputs {
             let decision = catch_unwind(AssertUnwindSafe(|| self.rules.decide(&mut ledger, input)))
@@ -192,23 +192,10 @@ impl Writer {
             decided.push(decision.map_err(|error| JournalError::Input { why: error.to_string() }));
         }
         if !ledger.changes.is_empty() {
-            self.statements.append(&mut self.conn, &ledger).await.map_err(classify)?;
+            self.store.append(&ledger).await.map_err(S::classify)?;
         }
-        mark(&mut self.conn, &self.marks).await.map_err(Failure::Database)?;
+        self.store.mark(&self.marks).await.map_err(Failure::Database)?;
         Ok((decided, ledger))
-    }
-
-    async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        let started = Instant::now();
-        loop {
-            match sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await {
-                Ok(_) => return Ok(()),
-                Err(error) if is_busy(&error) && started.elapsed() < LOCK_WAIT => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     async fn commit(&mut self, (before, after): (Point, Point)) -> Result<(), sqlx::Error> {
@@ -216,7 +203,7 @@ impl Writer {
         if crash::fails(before) {
             return Err(sqlx::Error::Protocol("a test says that the database failed".to_owned()));
         }
-        sqlx::query("COMMIT").execute(&mut self.conn).await?;
+        self.store.commit().await?;
         crash::point(after);
         if crash::fails(after) {
             return Err(sqlx::Error::Protocol("a test says that the reply was lost".to_owned()));
@@ -224,31 +211,12 @@ impl Writer {
         Ok(())
     }
 
-    async fn is_committed(&mut self, ledger: &Ledger) -> bool {
-        let Some(commit) = ledger.changes.commits.first() else { return false };
-        let Ok(events) = commit.events_json() else { return false };
-        let sql =
-            "SELECT count(*) FROM order_commits WHERE order_id = ? AND first_version = ? AND events = ?";
-        let query = sqlx::query_scalar(sql)
-            .bind(commit.order_id.to_string())
-            .bind(signed(commit.first_version()))
-            .bind(&*events);
-        matches!(query.fetch_one(&mut self.conn).await, Ok(1_i64))
-    }
-
-    async fn rollback(&mut self) {
-        // After some failures SQLite has rolled back already and says that there is nothing to roll back.
-        if let Err(error) = sqlx::query("ROLLBACK").execute(&mut self.conn).await {
-            tracing::debug!(%error, "rollback");
-        }
-    }
-
     async fn commit_marks(&mut self) -> Result<(), JournalError> {
         if self.marks.is_empty() {
             return Ok(());
         }
         let marks = std::mem::take(&mut self.marks);
-        if let Err(error) = self.write(async |conn, _, _| mark(conn, &marks).await).await {
+        if let Err(error) = self.write(async |store| store.mark(&marks).await).await {
             self.marks = marks;
             return Err(error);
         }
@@ -256,79 +224,52 @@ impl Writer {
     }
 
     async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, JournalError> {
-        self.write(async |conn, statements, now| {
-            let known: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM risk_limits").fetch_one(&mut *conn).await?;
-            if known > 0 {
-                return Ok(false);
-            }
-            statements.insert_limits(conn, rows, "configuration", now.micros()).await?;
-            Ok(true)
-        })
-        .await
+        self.write(async |store| store.init_limits(rows).await).await
     }
 
-    /// Takes the write lock and commits: what fails here fails for orders too.
     async fn probe(&mut self) -> Result<(), JournalError> {
-        self.write(async |conn, _, _| {
-            sqlx::query("UPDATE risk_limits SET changed_us = changed_us WHERE 0")
-                .execute(conn)
-                .await
-                .map(drop)
-        })
-        .await
+        self.write(async |store| store.touch().await).await
     }
 
     async fn lease(&mut self, name: &str, owner: &str, lasts: Duration) -> Result<bool, JournalError> {
         let lasts = i64::try_from(lasts.as_micros()).unwrap_or(i64::MAX);
         // Whoever asks often writes seldom.
-        let now = self.clock.now().micros();
-        let held = sqlx::query_as::<_, (String, i64)>("SELECT owner, until_us FROM leases WHERE name = ?")
-            .bind(name);
-        let held = held.fetch_optional(&mut self.conn).await.map_err(|error| self.unavailable(&error))?;
-        if let Some((holder, until)) = held {
-            let is_mine = holder == owner;
-            if is_mine && until > now + lasts / 2 || !is_mine && until >= now {
+        let held = self.store.holder(name).await.map_err(|error| self.unavailable(&error))?;
+        if let Some(held) = held {
+            let is_mine = held.owner == owner;
+            if is_mine && held.left_us > lasts / 2 || !is_mine && held.left_us >= 0 {
                 return Ok(is_mine);
             }
         }
-        self.write(async |conn, _, now| {
-            let sql = "INSERT INTO leases (name, owner, epoch, until_us) VALUES (?1, ?2, 1, ?3) ON CONFLICT (name) DO UPDATE \
-                       SET epoch = epoch + (owner <> ?2), owner = ?2, until_us = ?3 WHERE owner = ?2 OR until_us < ?4";
-            let until = now.plus_micros(lasts).micros();
-            let query = sqlx::query(sql).bind(name).bind(owner).bind(until).bind(now.micros());
-            Ok(query.execute(conn).await?.rows_affected() > 0)
-        })
-        .await
+        self.write(async |store| store.take_lease(name, owner, lasts).await).await
     }
 
     async fn write<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut SqliteConnection, &Statements, Timestamp) -> Result<T, sqlx::Error>,
+        work: impl AsyncFnOnce(&mut S) -> Result<T, sqlx::Error>,
     ) -> Result<T, JournalError> {
         let result = async {
-            self.begin().await?;
-            let now = self.clock.now();
-            let value = work(&mut self.conn, &self.statements, now).await?;
-            sqlx::query("COMMIT").execute(&mut self.conn).await?;
+            self.store.begin().await?;
+            let value = work(&mut self.store).await?;
+            self.store.commit().await?;
             Ok(value)
         }
         .await;
         match result {
             Ok(value) => Ok(value),
             Err(error) => {
-                self.rollback().await;
+                self.store.rollback().await;
                 Err(self.unavailable(&error))
             }
         }
     }
 
     fn failed(&self, why: String) -> JournalError {
-        JournalError::Unavailable { what: self.name.clone(), why }
+        JournalError::Unavailable { what: self.store.name().to_owned(), why }
     }
 
     fn unavailable(&self, error: &sqlx::Error) -> JournalError {
-        super::unavailable(&self.name, error)
+        super::unavailable(self.store.name(), error)
     }
 }
 
@@ -351,13 +292,6 @@ fn crash_points(inputs: &[Input], decided: &Decided) -> (Point, Point) {
     }
 }
 
-/// Another process holds the file.
-fn is_busy(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(database) = error else { return false };
-    // SQLITE_BUSY, with whatever it says more in the upper bits.
-    database.code().and_then(|code| code.parse::<i64>().ok()).is_some_and(|code| code & 0xff == 5)
-}
-
 fn weight(job: &Job) -> usize {
     match job {
         Job::Transact { inputs, .. } => inputs.len(),
@@ -365,41 +299,8 @@ fn weight(job: &Job) -> usize {
     }
 }
 
-/// A constraint that an input violates is the input's fault; all else is the database's.
-fn classify(error: sqlx::Error) -> Failure {
-    match &error {
-        sqlx::Error::Database(database)
-            if database.is_unique_violation() || database.is_check_violation() =>
-        {
-            Failure::Inputs(error.to_string())
-        }
-        // A row that cannot be read: only what needs it fails.
-        sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-            Failure::Inputs(error.to_string())
-        }
-        _ => Failure::Database(error),
-    }
-}
-
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("deciding panicked: {}", text.unwrap_or("without a message"))
-}
-
-/// Takes what is published out of the outboxes.
-async fn mark(conn: &mut SqliteConnection, marks: &Published) -> Result<(), sqlx::Error> {
-    if !marks.orders.is_empty() {
-        let orders: Vec<_> = marks.orders.iter().map(|(id, version)| (id, signed(*version))).collect();
-        let sql = "DELETE FROM outbox_commits WHERE seq IN (SELECT c.seq FROM json_each(?) k JOIN order_commits c \
-                   ON c.order_id = k.value ->> 0 AND c.version <= k.value ->> 1)";
-        sqlx::query(sql).bind(load::json_list(&orders)?).execute(&mut *conn).await?;
-    }
-    if !marks.outcomes.is_empty() {
-        let keys: Vec<_> = marks.outcomes.iter().map(load::request_columns).collect();
-        let sql = "DELETE FROM outbox_outcomes WHERE seq IN (SELECT o.seq FROM json_each(?) k JOIN outcomes o \
-                   ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2)";
-        sqlx::query(sql).bind(load::json_list(&keys)?).execute(conn).await?;
-    }
-    Ok(())
 }

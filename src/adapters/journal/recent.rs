@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{ClientOrderId, OrderId, Symbol};
 use crate::domain::ledger::{Ledger, OrderRecord};
+use crate::domain::request::OrderRef;
 
 /// Orders kept at most; when there are more, all are let go of.
 const MAX_KEPT: usize = 8192;
@@ -12,6 +13,7 @@ const MAX_KEPT: usize = 8192;
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     orders: HashMap<OrderId, OrderRecord>,
+    by_client_id: HashMap<ClientOrderId, OrderId>,
 }
 
 impl Recent {
@@ -19,19 +21,34 @@ impl Recent {
     pub(super) fn take(&mut self, mut ledger: Ledger) {
         if self.orders.len() > MAX_KEPT {
             self.orders.clear();
+            self.by_client_id.clear();
         }
         let changes = std::mem::take(&mut ledger.changes);
         for id in changes.new_orders.iter().chain(&changes.changed_orders) {
             match ledger.orders.remove(id) {
                 Some(record) if !record.order.state.status.is_terminal() => {
-                    drop(self.orders.insert(*id, record))
+                    self.by_client_id.insert(record.order.spec.client_order_id.clone(), *id);
+                    self.orders.insert(*id, record);
                 }
-                _ => drop(self.orders.remove(id)),
+                _ => {
+                    if let Some(ended) = self.orders.remove(id) {
+                        self.by_client_id.remove(&ended.order.spec.client_order_id);
+                    }
+                }
             }
         }
     }
 
     pub(super) fn get(&self, id: &OrderId) -> Option<&OrderRecord> {
         self.orders.get(id)
+    }
+
+    /// What an order trades, which never changes; `None`: it is not kept.
+    pub(super) fn symbol(&self, order: &OrderRef) -> Option<&Symbol> {
+        let id = match order {
+            OrderRef::Order(id) => id,
+            OrderRef::Client(id) => self.by_client_id.get(id)?,
+        };
+        self.orders.get(id).map(|record| &record.order.spec.symbol)
     }
 }

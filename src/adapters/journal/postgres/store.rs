@@ -1,0 +1,387 @@
+//! The connection that writes. Transactions of several workers go on side by side, but for what they share: each locks
+//! the symbols that it is about, all of them in one order, before it reads, and so decides on what nobody changes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, Row as _};
+use tokio::time::Instant;
+
+use crate::adapters::journal::recent::Recent;
+use crate::adapters::journal::rows::signed;
+use crate::adapters::journal::store::{Failure, Holder, Store};
+use crate::domain::ids::{IdSource, Symbol};
+use crate::domain::ledger::{Keys, Ledger};
+use crate::domain::risk::LimitRow;
+use crate::domain::time::Timestamp;
+use crate::ports::clock::Clock;
+use crate::ports::publisher::Published;
+
+use super::append::{RACED, append, insert_limits};
+use super::connect::connect;
+use super::load::{Known, by_request, load, symbols};
+use super::{Timekeeper, Timeouts};
+
+/// Between attempts to connect: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How often a transaction that turns out to be about more symbols than it has locked begins again.
+const MAX_LOCK_ROUNDS: usize = 5;
+/// A connection that cannot even roll back by then is given up; the server rolls back without being asked.
+const ROLLBACK_BOUND: Duration = Duration::from_secs(1);
+/// Between questions whether a transaction has ended.
+const STATUS_PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) struct PgStore {
+    options: PgConnectOptions,
+    name: String,
+    timeouts: Timeouts,
+    time: Timekeeper,
+    clock: Arc<dyn Clock>,
+    conn: Option<PgConnection>,
+    /// Of the transaction under way, or of the last one.
+    transaction: Option<String>,
+    known: Known,
+    /// No attempt to connect before then.
+    not_before: Option<Instant>,
+    pause: Duration,
+}
+
+fn timed_out(what: &str, after: Duration) -> sqlx::Error {
+    let why = format!("{what}: no answer within {} ms", after.as_millis());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
+}
+
+/// Bounds what a server that is gone, or stands still, can take.
+async fn within<T>(
+    bound: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(bound, work).await {
+        Ok(done) => done,
+        Err(_) => Err(timed_out(what, bound)),
+    }
+}
+
+/// The number under which a symbol is locked: the same in every worker of every version.
+fn lock_key(symbol: &Symbol) -> i64 {
+    let digest = Sha256::digest(format!("order-execution symbol {symbol}"));
+    digest.iter().take(8).fold(0_i64, |key, byte| (key << 8) | i64::from(*byte))
+}
+
+impl PgStore {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        name: String,
+        conn: PgConnection,
+        timeouts: Timeouts,
+        time: Timekeeper,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            options,
+            name,
+            timeouts,
+            time,
+            clock,
+            conn: Some(conn),
+            transaction: None,
+            known: Known::new(),
+            not_before: None,
+            pause: PAUSES.0,
+        }
+    }
+
+    /// A connection lost is made again, with pauses that grow.
+    async fn connected(&mut self) -> Result<(), sqlx::Error> {
+        if self.conn.is_some() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if let Some(at) = self.not_before.filter(|at| *at > now) {
+            tokio::time::sleep_until(at).await;
+        }
+        match connect(&self.options, self.timeouts.connect).await {
+            Ok(conn) => {
+                tracing::info!(database = self.name, "connected again");
+                self.conn = Some(conn);
+                (self.not_before, self.pause) = (None, PAUSES.0);
+                Ok(())
+            }
+            Err(error) => {
+                self.not_before = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 2).min(PAUSES.1);
+                Err(error)
+            }
+        }
+    }
+
+    fn conn(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.conn.as_mut().ok_or_else(|| sqlx::Error::Protocol("the connection was lost".to_owned()))
+    }
+
+    /// One statement after another must not take longer than the server itself allows one.
+    const fn bound(&self) -> Duration {
+        self.timeouts.answer()
+    }
+
+    /// Takes the symbols' locks, all in the order of their numbers; then it is now.
+    async fn lock(&mut self, symbols: &BTreeSet<Symbol>) -> Result<Timestamp, sqlx::Error> {
+        let mut keys: Vec<i64> = symbols.iter().map(lock_key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        // OFFSET keeps the planner from leaving out what nobody reads.
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us, \
+                   pg_current_xact_id()::text AS transaction \
+                   FROM (SELECT count(*) FROM (SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k OFFSET 0) AS l) \
+                   AS locked";
+        let bound = self.bound();
+        let row = within(bound, "locking", sqlx::query(sql).bind(keys).fetch_one(self.conn()?)).await?;
+        self.transaction = Some(row.try_get("transaction")?);
+        Ok(match &self.time {
+            Timekeeper::Database => Timestamp::from_micros(row.try_get("now_us")?),
+            Timekeeper::Given(clock) => clock.now(),
+        })
+    }
+
+    async fn now_us(&mut self) -> Result<i64, sqlx::Error> {
+        if let Timekeeper::Given(clock) = &self.time {
+            return Ok(clock.now().micros());
+        }
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let bound = self.bound();
+        within(bound, "the time", sqlx::query_scalar(sql).fetch_one(self.conn()?)).await
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        let bound = self.bound();
+        within(bound, sql, sqlx::query(sql).execute(self.conn()?)).await.map(drop)
+    }
+
+    /// Waits until the last transaction is committed or not: its COMMIT may still be on its way to the disk.
+    async fn ended(&mut self) -> Result<(), sqlx::Error> {
+        let Some(transaction) = self.transaction.clone() else { return Ok(()) };
+        let bound = self.bound();
+        let until = Instant::now() + bound;
+        loop {
+            let sql = "SELECT pg_xact_status($1::text::xid8)";
+            let query = sqlx::query_scalar::<_, Option<String>>(sql).bind(&transaction);
+            match within(bound, "pg_xact_status", query.fetch_one(self.conn()?)).await {
+                Ok(Some(status)) if status == "in progress" => {}
+                // Another server than the one that had it does not know its number.
+                Ok(_) | Err(sqlx::Error::Database(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            if Instant::now() > until {
+                return Err(timed_out("the end of the last transaction", bound));
+            }
+            tokio::time::sleep(STATUS_PAUSE).await;
+        }
+    }
+
+    /// By what it would have added.
+    async fn is_there(&mut self, ledger: &Ledger) -> Result<bool, sqlx::Error> {
+        let bound = self.bound();
+        if let Some(commit) = ledger.changes.commits.first() {
+            let events = commit.events_json().map_err(|error| sqlx::Error::Encode(error.into()))?;
+            let sql = "SELECT EXISTS (SELECT 1 FROM order_commits WHERE order_id = $1 AND first_version = $2 AND events = $3)";
+            let query = sqlx::query_scalar(sql)
+                .bind(commit.order_id.to_string())
+                .bind(signed(commit.first_version()))
+                .bind(events.to_string());
+            return within(bound, "reading a commit", query.fetch_one(self.conn()?)).await;
+        }
+        // Without an event there is nothing that tells this transaction from one of another worker.
+        Ok(false)
+    }
+
+    async fn settled(&mut self, ledger: &Ledger) -> Result<bool, sqlx::Error> {
+        self.connected().await?;
+        self.ended().await?;
+        // A server that crashed may have given the number of a transaction that it lost to another one: only what
+        // was added tells for certain.
+        self.is_there(ledger).await
+    }
+}
+
+impl Store for PgStore {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        self.transaction = None;
+        self.connected().await?;
+        // Each statement sees what was committed before it: after the locks, all that they protect.
+        if let Err(error) = self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await {
+            // It was idle, and may be gone since; nothing was asked of it yet.
+            tracing::info!(%error, database = self.name, "the connection is lost");
+            self.conn = None;
+            self.connected().await?;
+            self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self, keys: &Keys, recent: &Recent) -> Result<Ledger, sqlx::Error> {
+        let mut locked = symbols(keys, recent);
+        for _ in 0..MAX_LOCK_ROUNDS {
+            let now = self.lock(&locked).await?;
+            let mut ledger = Ledger::new(now, IdSource::new(self.clock.uuid()));
+            let bound = self.timeouts.batch();
+            self.known = within(bound, "loading", load(self.conn()?, keys, recent, &mut ledger)).await?;
+            let missing: Vec<Symbol> = ledger.orders.values().map(|r| r.order.spec.symbol.clone()).collect();
+            let before = locked.len();
+            locked.extend(missing);
+            if locked.len() == before {
+                return Ok(ledger);
+            }
+            // Locks are taken in one order, so that nobody waits in a circle: those held are let go of first.
+            self.run("ROLLBACK").await?;
+            self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        }
+        Err(sqlx::Error::InvalidArgument(RACED.to_owned()))
+    }
+
+    async fn append(&mut self, ledger: &Ledger) -> Result<(), sqlx::Error> {
+        let known = std::mem::take(&mut self.known);
+        let bound = self.timeouts.batch();
+        within(bound, "appending", append(self.conn()?, ledger, &known)).await
+    }
+
+    async fn mark(&mut self, marks: &Published) -> Result<(), sqlx::Error> {
+        let bound = self.timeouts.batch();
+        if !marks.orders.is_empty() {
+            // Another transaction that marks the same is not waited for: what it leaves is offered again.
+            let sql = "DELETE FROM outbox_commits WHERE seq IN (SELECT b.seq \
+                       FROM unnest($1::text[], $2::bigint[]) AS k (id, version) \
+                       JOIN order_commits c ON c.order_id = k.id AND c.version <= k.version \
+                       JOIN outbox_commits b ON b.seq = c.seq FOR UPDATE OF b SKIP LOCKED)";
+            let ids: Vec<String> = marks.orders.iter().map(|(id, _)| id.to_string()).collect();
+            let versions: Vec<i64> = marks.orders.iter().map(|(_, version)| signed(*version)).collect();
+            let query = sqlx::query(sql).bind(ids).bind(versions);
+            within(bound, "marking", query.execute(self.conn()?)).await?;
+        }
+        if !marks.outcomes.is_empty() {
+            let sql = "DELETE FROM outbox_outcomes WHERE seq IN (SELECT b.seq \
+                       FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS k (lane, ms, seq) \
+                       JOIN outcomes o ON o.lane = k.lane AND o.entry_ms = k.ms AND o.entry_seq = k.seq \
+                       JOIN outbox_outcomes b ON b.seq = o.seq FOR UPDATE OF b SKIP LOCKED)";
+            let keys: Vec<_> = marks.outcomes.iter().collect();
+            let query = by_request(sqlx::query(sql), &keys);
+            within(bound, "marking", query.execute(self.conn()?)).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.run("COMMIT").await
+    }
+
+    async fn rollback(&mut self) {
+        let Some(conn) = self.conn.as_mut() else { return };
+        let ended = within(ROLLBACK_BOUND, "ROLLBACK", sqlx::query("ROLLBACK").execute(&mut *conn)).await;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "rollback");
+            self.conn = None;
+        }
+    }
+
+    async fn is_committed(&mut self, ledger: &Ledger) -> bool {
+        // Whatever answered the COMMIT wrongly is not asked again.
+        if let Some(conn) = self.conn.take() {
+            drop(within(ROLLBACK_BOUND, "closing", conn.close()).await);
+        }
+        let until = Instant::now() + self.timeouts.answer();
+        loop {
+            match self.settled(ledger).await {
+                Ok(committed) => return committed,
+                Err(error) if Instant::now() < until => {
+                    tracing::debug!(%error, "asking what became of a commit");
+                    self.conn = None;
+                    tokio::time::sleep(PAUSES.0).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what became of a commit is not known: its inputs are tried again");
+                    self.conn = None;
+                    return false;
+                }
+            }
+        }
+    }
+
+    async fn touch(&mut self) -> Result<(), sqlx::Error> {
+        // Takes a transaction's number, and so a commit record that has to reach the disk.
+        self.lock(&BTreeSet::new()).await?;
+        self.run("UPDATE risk_limits SET changed_us = changed_us WHERE false").await
+    }
+
+    async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, sqlx::Error> {
+        // One worker at a time: of two that start together, one loads them.
+        self.run("LOCK TABLE risk_limits IN SHARE ROW EXCLUSIVE MODE").await?;
+        let known: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM risk_limits").fetch_one(self.conn()?).await?;
+        if known == 0 {
+            let now_us = self.now_us().await?;
+            let bound = self.timeouts.batch();
+            within(bound, "limits", insert_limits(self.conn()?, rows, "configuration", now_us)).await?;
+        }
+        Ok(known == 0)
+    }
+
+    async fn holder(&mut self, name: &str) -> Result<Option<Holder>, sqlx::Error> {
+        self.connected().await?;
+        let held = self.held(name).await;
+        // Between transactions a connection that fails is not used again.
+        if held.is_err() {
+            self.conn = None;
+        }
+        held
+    }
+
+    async fn take_lease(&mut self, name: &str, owner: &str, lasts_us: i64) -> Result<bool, sqlx::Error> {
+        let sql = "INSERT INTO leases (name, owner, epoch, until_us) VALUES ($1, $2, 1, $3) ON CONFLICT (name) DO UPDATE \
+                   SET epoch = leases.epoch + (leases.owner <> $2)::int, owner = $2, until_us = $3 \
+                   WHERE leases.owner = $2 OR leases.until_us < $4";
+        let now_us = self.now_us().await?;
+        let query =
+            sqlx::query(sql).bind(name).bind(owner).bind(now_us.saturating_add(lasts_us)).bind(now_us);
+        let bound = self.bound();
+        let taken = within(bound, "a lease", query.execute(self.conn()?)).await?;
+        Ok(taken.rows_affected() > 0)
+    }
+
+    fn classify(error: sqlx::Error) -> Failure {
+        match &error {
+            sqlx::Error::InvalidArgument(why) if why == RACED => Failure::Raced(why.clone()),
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                // unique_violation, serialization_failure, deadlock_detected: the other one went through.
+                Some("23505" | "40001" | "40P01") => Failure::Raced(error.to_string()),
+                // A value that cannot be stored, or violates a constraint, is its input's fault.
+                Some(code) if code.starts_with("22") || code.starts_with("23") => {
+                    Failure::Inputs(error.to_string())
+                }
+                _ => Failure::Database(error),
+            },
+            // A row that cannot be read: only what needs it fails.
+            sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Failure::Inputs(error.to_string())
+            }
+            _ => Failure::Database(error),
+        }
+    }
+}
+
+impl PgStore {
+    async fn held(&mut self, name: &str) -> Result<Option<Holder>, sqlx::Error> {
+        let now_us = self.now_us().await?;
+        let sql = "SELECT owner, until_us FROM leases WHERE name = $1";
+        let bound = self.bound();
+        let query = sqlx::query_as::<_, (String, i64)>(sql).bind(name);
+        let held = within(bound, "a lease", query.fetch_optional(self.conn()?)).await?;
+        Ok(held.map(|(owner, until)| Holder { owner, left_us: until.saturating_sub(now_us) }))
+    }
+}
