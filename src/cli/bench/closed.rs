@@ -42,7 +42,8 @@ pub(super) async fn run(call: &Call, bench: &Bench) -> Result<(), AppError> {
 async fn measure(settings: &Settings, bench: &Bench, folder: &Path) -> Result<Figures, AppError> {
     let redis_floor = floors::redis(settings, bench.orders.min(50_000)).await?;
     let load = load::run(settings, bench.orders, bench.symbols).await?;
-    let floors = floors::Floors { redis_orders_per_second: redis_floor, disk: floors::disk(folder).await? };
+    let floors =
+        floors::Floors { redis_orders_per_second: redis_floor, disk: floors::disk(settings, folder).await? };
     let rows = load.orders_per_second * load.journal_rows_per_order;
     Ok(Figures {
         orders: bench.orders,

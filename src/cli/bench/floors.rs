@@ -2,16 +2,14 @@
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Instant;
 
 use serde::Serialize;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use crate::app::AppError;
 use crate::config::Settings;
 
+use super::database;
 use super::load::{PIPELINE, connect, failed, order};
 
 /// Sizes of what one order leaves in Redis, as measured of this system's own messages.
@@ -19,9 +17,6 @@ const OUTCOME_BYTES: usize = 1100;
 const EVENTS_BYTES: usize = 700;
 const MESSAGE_BYTES: usize = 420;
 const SYNCS: usize = 400;
-const ROW_BYTES: usize = 330;
-const ROW_BATCH: usize = 256;
-const ROW_BATCHES: usize = 200;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Floors {
@@ -116,13 +111,17 @@ async fn finish(
     pipe.query_async(conn).await.map_err(|error| failed(&error))
 }
 
-pub(super) async fn disk(folder: &Path) -> Result<Disk, AppError> {
+pub(super) async fn disk(settings: &Settings, folder: &Path) -> Result<Disk, AppError> {
     let path = folder.join("floor.sync");
     let syncs = tokio::task::spawn_blocking(move || sync_latencies(&path)).await;
     let syncs = syncs.map_err(|error| AppError::Failed(error.to_string()))?;
     let syncs = syncs.map_err(|error| AppError::Io("fdatasync cannot be measured", error))?;
     let at = |share: usize| syncs.get(syncs.len() * share / 100).copied().unwrap_or(0.0);
-    Ok(Disk { sync_p50_us: at(50), sync_p99_us: at(99), rows_per_second_256: rows(folder).await? })
+    Ok(Disk {
+        sync_p50_us: at(50),
+        sync_p99_us: at(99),
+        rows_per_second_256: database::floor(settings, folder).await?,
+    })
 }
 
 #[expect(clippy::float_arithmetic, reason = "figures for people, not amounts")]
@@ -139,32 +138,4 @@ fn sync_latencies(path: &Path) -> std::io::Result<Vec<f64>> {
     }
     took.sort_by(f64::total_cmp);
     Ok(took)
-}
-
-#[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "figures for people, not amounts")]
-async fn rows(folder: &Path) -> Result<f64, AppError> {
-    let measured = async {
-        let url = format!("sqlite://{}/floor.db", folder.display());
-        let mut conn = SqliteConnectOptions::from_str(&url)?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .connect()
-            .await?;
-        sqlx::query("CREATE TABLE floor (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")
-            .execute(&mut conn)
-            .await?;
-        let sql = format!("INSERT INTO floor (body) VALUES {}", vec!["(?)"; ROW_BATCH].join(","));
-        let body = "x".repeat(ROW_BYTES);
-        let started = Instant::now();
-        for _ in 0..ROW_BATCHES {
-            let mut query = sqlx::query(AssertSqlSafe(sql.as_str()));
-            for _ in 0..ROW_BATCH {
-                query = query.bind(body.as_str());
-            }
-            query.execute(&mut conn).await?;
-        }
-        Ok::<f64, sqlx::Error>((ROW_BATCH * ROW_BATCHES) as f64 / started.elapsed().as_secs_f64())
-    };
-    measured.await.map_err(|error| AppError::Failed(format!("journal rows cannot be measured: {error}")))
 }

@@ -10,6 +10,8 @@ use crate::app::{AppError, Worker};
 use crate::config::Settings;
 use crate::runtime::shutdown::Shutdown;
 
+use super::database;
+
 /// Orders of one pipeline.
 pub(super) const PIPELINE: usize = 256;
 /// Orders added one by one to measure the latency of an idle system.
@@ -80,7 +82,7 @@ pub(super) async fn run(settings: &Settings, orders: u32, symbols: u32) -> Resul
     let single = singles(&mut conn, settings, orders, symbols).await?;
     shutdown.trigger("the load is over");
     worker.run(&shutdown).await;
-    let rows = rows(settings).await?;
+    let rows = database::rows(settings).await?;
     Ok(Load {
         seconds,
         ended,
@@ -185,20 +187,6 @@ async fn singles(
     took.sort_by(f64::total_cmp);
     let at = |share: usize| took.get(took.len() * share / 100).copied().unwrap_or(0.0);
     Ok(Single { orders: SINGLES, p50_ms: at(50), p99_ms: at(99) })
-}
-
-async fn rows(settings: &Settings) -> Result<u64, AppError> {
-    use sqlx::ConnectOptions as _;
-    use std::str::FromStr as _;
-    let url = settings.database.url.expose_secret();
-    let sql = "SELECT (SELECT count(*) FROM orders) + (SELECT count(*) FROM order_commits) + (SELECT count(*) FROM attempts) \
-               + (SELECT count(*) FROM outcomes) + (SELECT count(*) FROM trades)";
-    let counted = async {
-        let mut conn = sqlx::sqlite::SqliteConnectOptions::from_str(url)?.connect().await?;
-        sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn).await
-    };
-    let rows = counted.await.map_err(|error| AppError::Failed(format!("counting rows: {error}")))?;
-    Ok(u64::try_from(rows).unwrap_or(0))
 }
 
 /// Takes every key of the load out of Redis.

@@ -3,6 +3,7 @@
 //! at a given rate.
 
 mod closed;
+mod database;
 mod floors;
 mod load;
 mod open;
@@ -43,7 +44,8 @@ pub(super) struct Bench {
     /// Take a private Redis with an append-only file (everysec) in place of the configured one
     #[arg(long)]
     private: bool,
-    /// Folder of the journal that is measured [default: that of database.url]
+    /// Folder of the SQLite journal that is measured [default: that of database.url; where that is PostgreSQL, a
+    /// database of its own in that server]
     #[arg(long, value_name = "DIR")]
     journal_dir: Option<PathBuf>,
     #[command(flatten)]

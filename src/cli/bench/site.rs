@@ -6,15 +6,17 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::app::AppError;
-use crate::config::{Limit, LimitRow, Settings};
+use crate::config::{DatabaseKind, Limit, LimitRow, Settings};
 use crate::runtime::private_redis::{Durability, PrivateRedis};
 
+use super::database::OwnDatabase;
 use super::{Bench, load};
 
 pub(super) struct Site {
     pub(super) settings: Settings,
     redis: Option<PrivateRedis>,
     folder: tempfile::TempDir,
+    database: Option<OwnDatabase>,
 }
 
 impl Site {
@@ -30,8 +32,14 @@ impl Site {
             settings.redis.url = SecretString::from(redis.url());
         }
         let folder = journal_folder(&settings, bench)?;
-        prepare(&mut settings, bench, folder.path());
-        Ok(Self { settings, redis, folder })
+        let in_server = bench.journal_dir.is_none() && settings.database.kind() == DatabaseKind::Postgres;
+        let database = if in_server { Some(OwnDatabase::make(&mut settings).await?) } else { None };
+        prepare(&mut settings, bench);
+        if database.is_none() {
+            let url = format!("sqlite://{}/journal.db", folder.path().display());
+            settings.database.url = SecretString::from(url);
+        }
+        Ok(Self { settings, redis, folder, database })
     }
 
     /// The folder of the journal.
@@ -42,6 +50,9 @@ impl Site {
     /// Takes everything away again.
     pub(super) async fn clear(self) {
         load::clean_up(&self.settings).await;
+        if let Some(database) = self.database {
+            database.drop_it().await;
+        }
         if let Some(redis) = self.redis {
             redis.stop().await;
         }
@@ -51,6 +62,9 @@ impl Site {
 /// A folder of its own on the disk that the journal is to be on.
 fn journal_folder(settings: &Settings, bench: &Bench) -> Result<tempfile::TempDir, AppError> {
     let url = settings.database.url.expose_secret();
+    if settings.database.kind() == DatabaseKind::Postgres && bench.journal_dir.is_none() {
+        return tempfile::tempdir().map_err(|error| AppError::Io("no temporary folder", error));
+    }
     let path = Path::new(url.trim_start_matches("sqlite://").trim_start_matches("sqlite:"));
     let beside = bench.journal_dir.clone().or_else(|| path.parent().map(Path::to_path_buf));
     let beside = beside.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
@@ -64,10 +78,9 @@ fn journal_folder(settings: &Settings, bench: &Bench) -> Result<tempfile::TempDi
 
 /// The installation as configured, with names, journal, prices and limits of its own: every control
 /// works, none refuses.
-fn prepare(settings: &mut Settings, bench: &Bench, folder: &Path) {
+fn prepare(settings: &mut Settings, bench: &Bench) {
     let random = uuid::Uuid::now_v7().simple().to_string();
     settings.streams.prefix = format!("bench-{}", &random[20..]);
-    settings.database.url = SecretString::from(format!("sqlite://{}/journal.db", folder.display()));
     settings.broker.mock.prices = (0..bench.symbols).map(|n| (load::symbol(n), 100.into())).collect();
     settings.broker.mock.instruments.clear();
     settings.broker.mock.latency = Duration::ZERO;

@@ -49,11 +49,8 @@ pub(super) fn options(url: &str, timeouts: &Timeouts) -> Result<PgConnectOptions
             ("tcp_keepalives_idle", "5".to_owned()),
             ("tcp_keepalives_interval", "2".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
-            // Every query here goes by an index. Plans that were made while a table was empty must not read all of it
-            // until statistics say how it has grown.
-            ("enable_seqscan", "off".to_owned()),
-            ("enable_hashjoin", "off".to_owned()),
-            ("enable_mergejoin", "off".to_owned()),
+            // A plan that was made while a table was empty would read all of it until statistics say how it has grown.
+            ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("jit", "off".to_owned()),
         ])
         .disable_statement_logging())
