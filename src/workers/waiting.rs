@@ -88,6 +88,8 @@ pub(super) async fn run(context: Context, back: Sender, mut arrivals: mpsc::Unbo
         let next = held.iter().map(|waits| waits.due).min();
         let arrived = match next {
             Some(due) => tokio::select! {
+                // Not drawn by chance, so that a run can be repeated.
+                biased;
                 arrived = arrivals.recv() => arrived,
                 () = tokio::time::sleep_until(due) => None,
             },

@@ -13,6 +13,12 @@
 
 mod harness;
 
+#[path = "../contracts/mod.rs"]
+mod contracts;
+
+#[path = "contracts/mod.rs"]
+mod ports;
+
 mod bench;
 mod cancel;
 mod cli;

@@ -1,7 +1,7 @@
 //! The simulated broker, embedded: one exchange for all workers. Its resting orders are the journal's
 //! open orders, its matching is `domain::venue`, and it answers inside the recording transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -175,7 +175,9 @@ impl SimulatedBroker {
             return Ok(decisions);
         }
         let ending: HashSet<Instruments> = self.reader.ending(self.clock.now()).await?.into_iter().collect();
-        for (key, market) in self.markets(&resting).await? {
+        // In one sequence whenever it is repeated.
+        let markets: BTreeMap<Instruments, Market> = self.markets(&resting).await?.into_iter().collect();
+        for (key, market) in markets {
             let moved = locked(&self.met).get(&key) != Some(&market);
             if moved || rested.contains(&key) || ending.contains(&key) {
                 decisions.extend(self.meet(&key, &market).await?);

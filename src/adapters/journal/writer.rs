@@ -96,6 +96,10 @@ impl<S: Store> Writer<S> {
             for reply in marked {
                 drop(reply.send(failed.clone().map_or(Ok(()), |why| Err(self.failed(why)))));
             }
+            // Whoever had nothing to decide on waits for an answer all the same.
+            for (_, reply) in callers {
+                drop(reply.send(Ok(Vec::new())));
+            }
             return;
         }
         let mut decided = Vec::with_capacity(inputs.len());

@@ -1,4 +1,4 @@
-//! The journal on a real file: what is promised of a transaction, seen from outside.
+//! What is SQLite's own. What is promised of every journal is in `tests/contracts/journal`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,17 +11,14 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::amount::{Amount, Price};
 use crate::domain::decide::{Admit, Decision, Effect, Execute, Facts, Input, Told, View};
-use crate::domain::event::{Commission, Terms};
 use crate::domain::ids::{EntryId, OrderId, RequestKey};
 use crate::domain::ledger::Difference;
 use crate::domain::market::Market;
 use crate::domain::order::{ContentHash, OrderSpec};
 use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
 use crate::domain::profile::Profile;
-use crate::domain::refusal::Code;
-use crate::domain::report::{Report, ReportedCorrection, ReportedFill};
+use crate::domain::report::Report;
 use crate::domain::request::{OrderRef, OutcomeResult, Received, Request};
 use crate::domain::risk::Limit;
 use crate::domain::risk::LimitRow;
@@ -147,14 +144,6 @@ fn spec(n: u64, kind: OrderType) -> OrderSpec {
     }
 }
 
-fn price(text: &str) -> Price {
-    text.parse().unwrap()
-}
-
-fn amount(text: &str) -> Amount {
-    text.parse().unwrap()
-}
-
 fn market() -> Market {
     Market::Fixed("100".parse().unwrap())
 }
@@ -191,88 +180,6 @@ fn execute(decision: &Decision) -> Input {
 
 async fn decide(journal: &SqliteJournal, inputs: Vec<Input>) -> Vec<Decision> {
     journal.transact(inputs).await.unwrap().into_iter().map(Result::unwrap).collect()
-}
-
-#[tokio::test]
-async fn an_order_is_kept_with_everything_that_happened_to_it() {
-    let lab = Lab::new();
-    let journal = lab.open(500).await;
-    let admitted = decide(&journal, vec![submit(0), submit(1)]).await;
-    let answered = decide(&journal, admitted.iter().map(execute).collect()).await;
-    for (decision, n) in answered.iter().zip(0..) {
-        let Effect::Finish { order: Some(order), .. } = &decision.effect else { panic!("{decision:?}") };
-        let id: OrderRef = OrderRef::Client(format!("c{n}").parse().unwrap());
-        assert_eq!(journal.order(&id).await.unwrap().as_ref(), Some(&**order));
-        let events = journal.events(order.spec.id).await.unwrap();
-        assert_eq!(events.iter().map(|event| event.version).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    }
-    let positions = journal.positions().await.unwrap();
-    assert_eq!(positions[0].2.quantity.to_string(), "2");
-    assert_eq!(positions[0].2.commission.to_string(), "2");
-    assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
-}
-
-/// What the broker tells of an order, in a transaction of its own.
-async fn tell(journal: &SqliteJournal, report: Report) {
-    let external =
-        Difference { broker: "mock".parse().unwrap(), kind: "x", key: String::new(), details: String::new() };
-    let order = OrderRef::Client("c0".parse().unwrap());
-    let told = vec![Told { order, reports: vec![report], external }];
-    let facts = Facts { broker: "mock".parse().unwrap(), told, cursor: None };
-    decide(journal, vec![Input::Facts(Box::new(facts))]).await;
-}
-
-#[tokio::test]
-async fn trades_that_were_wrong_and_restated_terms_are_kept_as_they_are_told() {
-    let lab = Lab::new();
-    let journal = lab.open(500).await;
-    let order =
-        OrderSpec { quantity: "9".parse().unwrap(), ..spec(0, OrderType::Limit { price: price("90") }) };
-    let admitted = decide(&journal, vec![admit(0, Request::Submit(Box::new(order)), 1)]).await;
-    decide(&journal, vec![execute(&admitted[0])]).await;
-    let commission =
-        Commission { asset: "X".to_owned(), amount: amount("0.5"), quote_value: Some(amount("0.25")) };
-    let at = lab.clock.now();
-    let fill = |id: &str, quantity: &str| {
-        Report::Fill(ReportedFill {
-            trade_id: id.to_owned(),
-            quantity: quantity.parse().unwrap(),
-            price: price("90"),
-            commission: Some(commission.clone()),
-            executed_at: at,
-        })
-    };
-    let corrected = Report::TradeCorrected(ReportedCorrection {
-        trade_id: "a".to_owned(),
-        quantity: "2".parse().unwrap(),
-        price: price("89"),
-        commission: None,
-        corrected_at: at.plus_micros(1),
-        reason: "misreported".to_owned(),
-    });
-    let busted =
-        Report::TradeBusted { trade_id: "b".to_owned(), busted_at: at, reason: "erroneous".to_owned() };
-    let terms = Terms { quantity: Some("8".parse().unwrap()), price: Some(price("91")), stop_price: None };
-    let restated = Report::Restated { terms, reason: "by telephone".to_owned(), restated_at: at };
-    // Each twice, in transactions of their own: what was told before is read back from the disk.
-    for report in [fill("a", "3"), fill("b", "4"), corrected, busted, restated] {
-        tell(&journal, report.clone()).await;
-        tell(&journal, report).await;
-        assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
-    }
-    let order = journal.order(&OrderRef::Client("c0".parse().unwrap())).await.unwrap().unwrap();
-    assert_eq!(order.state.status, Status::PartiallyFilled);
-    assert_eq!((order.state.filled_quantity.to_string().as_str(), order.state.version), ("2", 10));
-    assert_eq!(order.spec.quantity.to_string(), "8");
-    assert_eq!(order.spec.order_type, OrderType::Limit { price: price("91") });
-    let (_, _, position) = journal.positions().await.unwrap().remove(0);
-    assert_eq!(position.quantity.to_string(), "2");
-    assert_eq!(position.average_price().map(|p| p.to_string()).as_deref(), Some("89"));
-    assert_eq!(position.commission.to_string(), "0.25");
-    assert_eq!(position.reserved_buy.to_string(), "6");
-    let rows: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM trades").fetch_one(&mut lab.stranger().await).await.unwrap();
-    assert_eq!(rows, 4, "two fills, a correction, a bust: nothing was edited");
 }
 
 /// What a journal of an older schema did not keep is found out when it is brought up to date, and what follows goes on
@@ -314,57 +221,6 @@ async fn an_older_journal_learns_what_closed_its_positions() {
 }
 
 #[tokio::test]
-async fn what_is_not_published_is_offered_until_it_is_marked() {
-    let lab = Lab::new();
-    let journal = lab.open(500).await;
-    let admitted = decide(&journal, vec![submit(0)]).await;
-    decide(&journal, vec![execute(&admitted[0])]).await;
-    let id = spec(0, OrderType::Market).id;
-    let unpublished = |journal: &SqliteJournal| {
-        let reader = journal.readers.clone();
-        async move {
-            let count =
-                sqlx::query_scalar::<_, i64>("SELECT count(*) FROM outbox_commits").fetch_one(&reader).await;
-            count.unwrap()
-        }
-    };
-    assert_eq!(unpublished(&journal).await, 2);
-    journal.mark_published(Published { orders: vec![(id, 3)], outcomes: Vec::new() }).await.unwrap();
-    assert_eq!(journal.unpublished(lab.clock.now(), 10).await.unwrap(), [id]);
-    let history = JournalReader::commits(&journal, id).await.unwrap();
-    assert_eq!((history.commits.len(), history.published), (2, 1));
-    let key = RequestKey { lane: "orders".into(), entry: EntryId { ms: 1, seq: 0 } };
-    journal.mark_published(Published { orders: vec![(id, 5)], outcomes: vec![key] }).await.unwrap();
-    assert!(journal.unpublished(lab.clock.now(), 10).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn one_input_that_cannot_be_written_fails_alone() {
-    let lab = Lab::new();
-    let journal = lab.open(500).await;
-    let mut stranger = lab.stranger().await;
-    // What no decision can foresee: a row that stands in the way.
-    let trap = "CREATE TRIGGER trap BEFORE INSERT ON orders WHEN new.client_order_id = 'c3' \
-                BEGIN SELECT RAISE(ABORT, 'trapped'); END";
-    sqlx::query(trap).execute(&mut stranger).await.unwrap();
-    sqlx::query(
-        "CREATE UNIQUE INDEX one_seven ON orders (CASE WHEN client_order_id IN ('c6', 'c7') THEN 1 END)",
-    )
-    .execute(&mut stranger)
-    .await
-    .unwrap();
-    let results = journal.transact((0..8).filter(|n| *n != 3).map(submit).collect()).await.unwrap();
-    let failed: Vec<usize> = results.iter().enumerate().filter(|(_, r)| r.is_err()).map(|(n, _)| n).collect();
-    assert_eq!(failed, [6], "c7 alone: {results:?}");
-    let kept = journal
-        .orders(&crate::ports::journal::OrderFilter { limit: 100, ..Default::default() })
-        .await
-        .unwrap();
-    assert_eq!(kept.len(), 6);
-    assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
-}
-
-#[tokio::test]
 async fn while_another_holds_the_file_nothing_is_decided_and_later_it_is() {
     let lab = Lab::new();
     let journal = lab.open(500).await;
@@ -399,35 +255,6 @@ async fn a_commit_that_fails_leaves_no_trace_in_memory_either() {
     assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
 }
 
-/// Two processes at one file, each with what it remembers of its own orders.
-#[tokio::test]
-async fn two_workers_never_admit_beyond_a_limit_nor_decide_on_an_order_that_moved() {
-    let lab = Lab::new();
-    let (one, two) = (lab.open(10).await, lab.open(10).await);
-    let batches = (0..30).map(|n| vec![submit(n)]);
-    let mut admitted = Vec::new();
-    for (n, batch) in batches.enumerate() {
-        let journal = if n % 2 == 0 { &one } else { &two };
-        admitted.extend(decide(journal, batch).await);
-    }
-    let passed: Vec<&Decision> =
-        admitted.iter().filter(|d| matches!(d.effect, Effect::Submit { .. })).collect();
-    assert_eq!(passed.len(), 10);
-    let refused = admitted.iter().filter(|decision| match &decision.effect {
-        Effect::Finish { outcome, .. } => outcome.code() == Some(Code::PositionLimit),
-        _ => false,
-    });
-    assert_eq!(refused.count(), 20);
-    // Both answer every order: each is executed by the first, whoever remembers it.
-    for decision in &passed {
-        decide(&two, vec![execute(decision)]).await;
-        let again = decide(&one, vec![execute(decision)]).await;
-        assert!(again[0].commits.is_empty(), "executed twice: {again:?}");
-    }
-    assert_eq!(one.positions().await.unwrap()[0].2.quantity.to_string(), "10");
-    assert!(crate::engine::replay::replay(&one).await.unwrap().is_equal());
-}
-
 #[tokio::test]
 async fn what_waits_is_committed_together() {
     let lab = Lab::new();
@@ -445,14 +272,6 @@ async fn what_waits_is_committed_together() {
 }
 
 #[tokio::test]
-async fn limits_are_loaded_once() {
-    let lab = Lab::new();
-    let journal = lab.open(10).await;
-    assert!(!journal.init_limits(&[limits(99)]).await.unwrap());
-    assert_eq!(journal.limits().await.unwrap(), [limits(10)]);
-}
-
-#[tokio::test]
 async fn the_file_is_durable_by_what_it_says_itself() {
     let lab = Lab::new();
     let journal = lab.open(10).await;
@@ -462,26 +281,4 @@ async fn the_file_is_durable_by_what_it_says_itself() {
     assert!(said.contains("synchronous is 1") && said.contains("here"), "{said}");
     drop(journal);
     conn.close().await.unwrap();
-}
-
-/// Redis may give an entry out as new that was answered before: its first outcome stands.
-#[tokio::test]
-async fn a_request_that_was_answered_keeps_its_answer() {
-    let lab = Lab::new();
-    let journal = lab.open(500).await;
-    let unpriced = |input: Input| match input {
-        Input::Admit(admit) => {
-            let view = View { market: Market::Unknown, ..admit.view.clone() };
-            Input::Admit(Box::new(Admit { view, ..*admit }))
-        }
-        other => other,
-    };
-    let refused = decide(&journal, vec![unpriced(submit(0))]).await;
-    let again = decide(&journal, vec![submit(0)]).await;
-    for decision in refused.iter().chain(&again) {
-        let Effect::Finish { outcome, .. } = &decision.effect else { panic!("{decision:?}") };
-        assert_eq!(outcome.code(), Some(Code::UnknownSymbol));
-    }
-    let client_id = OrderRef::Client("c0".parse().unwrap());
-    assert_eq!(journal.order(&client_id).await.unwrap(), None);
 }

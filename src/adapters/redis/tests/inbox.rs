@@ -1,6 +1,6 @@
-//! What can be asked of the pending stream.
+//! What is Redis's own about leaving. What can be asked of every inbox is in `tests/contracts/streams`.
 
-use crate::ports::inbox::{Depth, InboxControl};
+use crate::ports::inbox::InboxControl;
 
 use super::Lab;
 
@@ -19,27 +19,4 @@ async fn a_consumer_leaves_only_with_empty_hands() {
     assert_eq!(lab.ask::<Vec<redis::Value>>("XINFO CONSUMERS t:pending execution").await.len(), 0);
     lab.ask::<()>("FLUSHALL").await;
     assert!(control.leave().await.unwrap(), "there is no group");
-}
-
-#[tokio::test]
-async fn depth_tells_what_waits_what_is_held_and_what_is_oldest() {
-    let lab = Lab::new().await;
-    let (_inbox, control) = lab.inbox("a").await;
-    assert_eq!(control.depth().await.unwrap(), Depth::default());
-    lab.make_group().await;
-    assert_eq!(control.depth().await.unwrap(), Depth::default());
-    let first = lab.held_by("b", "1").await;
-    lab.add("2").await;
-    assert_eq!(control.depth().await.unwrap(), Depth { waiting: 2, pending: 1, oldest: Some(first) });
-    control.ping().await.unwrap();
-}
-
-#[tokio::test]
-async fn older_entries_are_listed_in_order_up_to_a_limit() {
-    let lab = Lab::new().await;
-    let (_inbox, control) = lab.inbox("a").await;
-    let added = [lab.add("1").await, lab.add("2").await, lab.add("3").await];
-    assert_eq!(control.older_than(added[2], 10).await.unwrap(), added[..2]);
-    assert_eq!(control.older_than(added[2], 1).await.unwrap(), added[..1]);
-    assert_eq!(control.older_than(added[0], 10).await.unwrap(), []);
 }

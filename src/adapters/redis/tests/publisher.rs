@@ -1,3 +1,5 @@
+//! What is Redis's own about publishing. What is promised of every publisher is in `tests/contracts/streams`.
+
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
@@ -5,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::{EntryId, OrderId};
 use crate::ports::publisher::FinishAnswer::{self, Anothers, Done, FinishedAlready, Gone};
-use crate::ports::publisher::OrderAnswer::{self, Behind, Published};
+use crate::ports::publisher::OrderAnswer::{self, Published};
 use crate::ports::publisher::{CommitNotice, Finish, OrderUpdate, Publication, Publisher};
 
 use super::super::RedisPublisher;
@@ -118,55 +120,6 @@ async fn an_order_may_go_out_in_pieces_of_which_the_last_brings_the_state() {
 }
 
 #[tokio::test]
-async fn what_is_out_is_not_repeated_and_the_state_never_moves_backwards() {
-    let lab = Lab::new().await;
-    let publisher = lab.redis("a").await.publisher();
-    orders(&publisher, vec![update(1, &[(1, 3), (4, 5)])]).await;
-
-    assert_eq!(orders(&publisher, vec![update(1, &[(1, 3)])]).await, [Published(5)]);
-    assert_eq!(orders(&publisher, vec![update(1, &[(1, 3), (4, 5)])]).await, [Published(5)]);
-    assert_eq!(lab.versions_out().await, [(1, 3), (4, 5)]);
-    assert_eq!(lab.state(1).await.as_deref(), Some("s5"));
-
-    assert_eq!(orders(&publisher, vec![update(1, &[(4, 5), (6, 6)])]).await, [Published(6)]);
-    assert_eq!(lab.versions_out().await, [(1, 3), (4, 5), (6, 6)]);
-    assert_eq!(lab.state(1).await.as_deref(), Some("s6"));
-}
-
-#[tokio::test]
-async fn a_gap_holds_back_what_lies_behind_it() {
-    let lab = Lab::new().await;
-    let publisher = lab.redis("a").await.publisher();
-    let later = |first, version| OrderUpdate { oldest_unpublished: false, ..update(1, &[(first, version)]) };
-
-    assert_eq!(orders(&publisher, vec![later(1, 3)]).await, [Behind(0)], "unknown, and not the oldest");
-    assert_eq!(orders(&publisher, vec![later(4, 5)]).await, [Behind(0)]);
-    assert!(lab.versions_out().await.is_empty());
-    assert_eq!(lab.state(1).await, None);
-
-    orders(&publisher, vec![update(1, &[(1, 3)])]).await;
-    assert_eq!(orders(&publisher, vec![later(5, 6)]).await, [Behind(3)]);
-    assert_eq!(orders(&publisher, vec![update(1, &[(4, 4), (6, 6)])]).await, [Behind(4)]);
-    assert_eq!(lab.versions_out().await, [(1, 3), (4, 4)]);
-    assert_eq!(lab.state(1).await.as_deref(), Some("s3"), "the state is that of version 6");
-    assert_eq!(orders(&publisher, vec![later(5, 6)]).await, [Published(6)]);
-    assert_eq!(lab.state(1).await.as_deref(), Some("s6"));
-}
-
-#[tokio::test]
-async fn after_redis_lost_all_the_oldest_unpublished_commit_goes_on() {
-    let lab = Lab::new().await;
-    let publisher = lab.redis("a").await.publisher();
-    orders(&publisher, vec![update(1, &[(1, 3)])]).await;
-    lab.ask::<()>("FLUSHALL").await;
-    lab.ask::<()>("SCRIPT FLUSH").await;
-
-    let rest = OrderUpdate { oldest_unpublished: true, ..update(1, &[(4, 5), (6, 7)]) };
-    assert_eq!(orders(&publisher, vec![rest]).await, [Published(7)]);
-    assert_eq!(lab.versions_out().await, [(4, 5), (6, 7)]);
-}
-
-#[tokio::test]
 async fn the_published_version_is_kept_until_the_order_is_terminal_and_its_state_gone() {
     let lab = Lab::new().await;
     let publisher = lab.redis("a").await.publisher();
@@ -224,20 +177,6 @@ async fn a_finished_entry_that_stayed_behind_is_taken_away() {
 }
 
 #[tokio::test]
-async fn who_lost_an_entry_finishes_nothing() {
-    let lab = Lab::new().await;
-    lab.make_group().await;
-    let (lost, kept) = (lab.held_by("zombie", "1").await, lab.held_by("zombie", "2").await);
-    lab.ask::<()>(&format!("XCLAIM t:pending execution b 0 {lost} JUSTID")).await;
-    let zombie = lab.redis("zombie").await.publisher();
-
-    assert_eq!(finishes(&zombie, vec![finish(lost), finish(kept)]).await, [Anothers, Done]);
-    assert_eq!(lab.holder(lost).await.map(|(holder, _)| holder).as_deref(), Some("b"));
-    assert_eq!(lab.stream("completed").await.len(), 1);
-    assert_eq!(finishes(&lab.redis("b").await.publisher(), vec![finish(lost)]).await, [Done]);
-}
-
-#[tokio::test]
 async fn an_entry_that_nobody_holds_is_finished_where_it_lies_and_gone_where_it_does_not() {
     let lab = Lab::new().await;
     lab.make_group().await;
@@ -259,24 +198,6 @@ async fn an_entry_that_nobody_holds_is_finished_where_it_lies_and_gone_where_it_
     lab.ask::<()>("FLUSHALL").await;
     assert_eq!(finishes(&publisher, vec![finish(id)]).await, [Gone]);
     assert!(lab.stream("completed").await.is_empty());
-}
-
-#[tokio::test]
-async fn an_outcome_waits_for_its_order() {
-    let lab = Lab::new().await;
-    lab.make_group().await;
-    let id = lab.held_by("a", "1").await;
-    let publisher = lab.redis("a").await.publisher();
-    let waiting = Finish { after: Some((order_id(1), 5)), ..finish(id) };
-
-    assert_eq!(finishes(&publisher, vec![waiting.clone()]).await, [FinishAnswer::Behind], "nothing is known");
-    orders(&publisher, vec![update(1, &[(1, 3)])]).await;
-    assert_eq!(finishes(&publisher, vec![waiting.clone()]).await, [FinishAnswer::Behind]);
-    assert_eq!(lab.holder(id).await.map(|(holder, _)| holder).as_deref(), Some("a"));
-    assert!(lab.stream("completed").await.is_empty());
-
-    let both = Publication { orders: vec![update(1, &[(4, 5)])], finishes: vec![waiting], forget: vec![] };
-    assert_eq!(publisher.publish(&both).await.unwrap().finishes, [Done]);
 }
 
 #[tokio::test]

@@ -1,0 +1,149 @@
+//! What the loops that follow up ask for: leases, abandoned requests, changed orders.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use order_execution::domain::profile::Profile;
+use order_execution::domain::request::Request;
+use order_execution::domain::risk::Limit;
+use order_execution::ports::journal::Abandoned;
+use order_execution::ports::publisher::Published;
+
+use super::super::fixture::{
+    LEASE_US, admit, broker, cancel, execute, hash, key, limit_order, limits, market_order, order_id, rules,
+    submit, symbol,
+};
+use super::{JournalUnderTest, one, two};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) async fn work_of_one_worker_is_leased_until_its_time_is_over(under: &impl JournalUnderTest) {
+    let (a, b) = two(under, Profile::Embedded).await;
+    let lasts = 10 * SECOND;
+    assert!(a.journal.lease("relay", "a", lasts).await.unwrap());
+    assert!(!b.journal.lease("relay", "b", lasts).await.unwrap());
+    assert!(b.journal.lease("feed", "b", lasts).await.unwrap(), "another piece of work");
+    under.pass(7 * SECOND).await;
+    assert!(a.journal.lease("relay", "a", lasts).await.unwrap(), "kept");
+    under.pass(7 * SECOND).await;
+    assert!(!b.journal.lease("relay", "b", lasts).await.unwrap(), "it was kept 7 s ago");
+    under.pass(4 * SECOND).await;
+    assert!(b.journal.lease("relay", "b", lasts).await.unwrap());
+    assert!(!a.journal.lease("relay", "a", lasts).await.unwrap());
+    assert!(b.journal.lease("relay", "b", lasts).await.unwrap());
+}
+
+pub(crate) async fn of_two_that_ask_for_a_lease_at_once_one_gets_it(under: &impl JournalUnderTest) {
+    let (a, b) = two(under, Profile::Embedded).await;
+    for round in 0..8 {
+        let name = format!("work{round}");
+        let asked =
+            [(&a, "a"), (&b, "b")].map(|(handle, owner)| handle.journal.lease(&name, owner, 5 * SECOND));
+        let got = join_all(asked).await.into_iter().filter(|got| *got.as_ref().unwrap()).count();
+        assert_eq!(got, 1, "{name}");
+    }
+}
+
+pub(crate) async fn requests_are_abandoned_once_their_lease_is_over(under: &impl JournalUnderTest) {
+    let (a, b) = two(under, Profile::Embedded).await;
+    let first = a.decide_one(submit("a", 1, market_order(1))).await;
+    under.pass(SECOND).await;
+    let second = a.decide_one(submit("a", 2, limit_order(2, "1", "90"))).await;
+    assert!(b.reader.abandoned(under.now(), 10).await.unwrap().is_empty());
+    under.pass(Duration::from_micros(LEASE_US.unsigned_abs()) + SECOND).await;
+    let found = b.reader.abandoned(under.now(), 10).await.unwrap();
+    let instrument = Some((broker(), symbol("BTCUSDT")));
+    let wanted = |n, received_at| Abandoned {
+        key: key(n),
+        hash: hash(n),
+        instrument: instrument.clone(),
+        received_at,
+    };
+    let created = [b.order("c1").await.state.created_at, b.order("c2").await.state.created_at];
+    assert_eq!(found, [wanted(1, created[0]), wanted(2, created[1])]);
+    assert_eq!(b.reader.abandoned(under.now(), 1).await.unwrap(), [wanted(1, created[0])]);
+    // Whoever takes one up has it.
+    b.decide_one(admit("b", 1, Request::Journaled(instrument.clone()), 2)).await;
+    assert_eq!(a.reader.abandoned(under.now(), 10).await.unwrap(), [wanted(2, created[1])]);
+    // What has its outcome is not abandoned, however old: the second rests.
+    a.decide_one(execute(&second)).await;
+    drop(first);
+    assert!(a.reader.abandoned(under.now(), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_command_is_abandoned_with_its_order(under: &impl JournalUnderTest) {
+    let (a, b) = two(under, Profile::Embedded).await;
+    let admitted = a.decide_one(submit("a", 1, limit_order(1, "1", "90"))).await;
+    a.decide_one(execute(&admitted)).await;
+    a.decide_one(cancel("a", 2, "c1")).await;
+    assert!(b.reader.abandoned(under.now(), 10).await.unwrap().is_empty());
+    under.pass(Duration::from_micros(LEASE_US.unsigned_abs()) + SECOND).await;
+    let found = b.reader.abandoned(under.now(), 10).await.unwrap();
+    assert_eq!(found.iter().map(|one| (one.key.clone(), one.hash)).collect::<Vec<_>>(), [(key(2), hash(2))]);
+    assert_eq!(found[0].instrument, Some((broker(), symbol("BTCUSDT"))));
+}
+
+pub(crate) async fn an_unfinished_sweep_is_found(under: &impl JournalUnderTest) {
+    let (a, b) = two(under, Profile::Embedded).await;
+    a.decide_one(admit("a", 3, Request::CancelAll(Box::default()), 1)).await;
+    assert!(b.reader.unfinished_sweeps(under.now().plus_micros(-60_000_000), 10).await.unwrap().is_empty());
+    under.pass(SECOND).await;
+    let found = b.reader.unfinished_sweeps(under.now(), 10).await.unwrap();
+    assert_eq!(found.iter().map(|one| (one.key.clone(), one.hash)).collect::<Vec<_>>(), [(key(3), hash(3))]);
+    assert_eq!(found[0].instrument, None);
+    // It meant nothing, so its next step ends it.
+    b.decide_one(admit("b", 3, Request::CancelAll(Box::default()), 2)).await;
+    assert!(a.reader.unfinished_sweeps(under.now(), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn changed_orders_are_those_that_are_open_or_changed_and_all_published(
+    under: &impl JournalUnderTest,
+) {
+    let handle = one(under, Profile::Embedded).await;
+    for n in 0..3 {
+        let spec = if n == 1 { limit_order(n, "1", "90") } else { market_order(n) };
+        let admitted = handle.decide_one(submit("a", n, spec)).await;
+        handle.decide_one(execute(&admitted)).await;
+    }
+    let changed = async |since, after, limit| {
+        let page = handle.reader.changed_since(since, after, limit).await.unwrap();
+        let names = page.iter().map(|(_, order)| order.spec.client_order_id.to_string()).collect::<Vec<_>>();
+        (names, page.last().map(|(admission, _)| *admission))
+    };
+    let before = under.now().plus_micros(-60_000_000);
+    assert_eq!(changed(before, 0, 10).await.0, Vec::<String>::new(), "nothing is marked");
+    let marks = (0..3).map(|n| (order_id(n), 5));
+    handle.journal.mark_published(Published { orders: marks.collect(), outcomes: Vec::new() }).await.unwrap();
+    assert_eq!(changed(before, 0, 10).await.0, ["c0", "c1", "c2"]);
+    let (names, last) = changed(before, 0, 2).await;
+    assert_eq!(names, ["c0", "c1"]);
+    assert_eq!(changed(before, last.unwrap(), 2).await.0, ["c2"]);
+    under.pass(10 * SECOND).await;
+    assert_eq!(changed(under.now().plus_micros(-5_000_000), 0, 10).await.0, ["c1"], "the one that rests");
+}
+
+pub(crate) async fn limits_are_loaded_once(under: &impl JournalUnderTest) {
+    let (a, b) = (under.open(rules(Profile::Embedded)).await, under.open(rules(Profile::Embedded)).await);
+    let rows = [[limits(Limit::At(10.into()))], [limits(Limit::At(99.into()))]];
+    let loaded = join_all([a.journal.init_limits(&rows[0]), b.journal.init_limits(&rows[1])]).await;
+    let loaded: Vec<bool> = loaded.into_iter().map(Result::unwrap).collect();
+    assert_eq!(loaded.iter().filter(|loaded| **loaded).count(), 1, "{loaded:?}");
+    let winner = usize::from(loaded[1]);
+    assert_eq!(a.reader.limits().await.unwrap(), rows[winner]);
+    assert!(!b.journal.init_limits(&[limits(Limit::At(5.into()))]).await.unwrap());
+    assert_eq!(b.reader.limits().await.unwrap(), rows[winner]);
+}
+
+pub(crate) async fn a_journal_that_can_commit_says_so(under: &impl JournalUnderTest) {
+    let (a, b) = two(under, Profile::Embedded).await;
+    a.journal.probe().await.unwrap();
+    b.journal.probe().await.unwrap();
+}
+
+/// A look at the broker that failed leaves a worker with nothing to record: that is no fault of the journal.
+pub(crate) async fn nothing_to_decide_on_is_answered(under: &impl JournalUnderTest) {
+    let handle = one(under, Profile::Embedded).await;
+    assert_eq!(handle.journal.transact(Vec::new()).await.unwrap().len(), 0);
+    let both = join_all([handle.journal.transact(Vec::new()), handle.journal.transact(Vec::new())]).await;
+    assert!(both.into_iter().all(|decided| decided.unwrap().is_empty()));
+}

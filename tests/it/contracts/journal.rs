@@ -1,0 +1,155 @@
+//! The journals.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use order_execution::domain::time::Timestamp;
+use order_execution::ports::clock::Clock;
+use order_execution::ports::journal::JournalObserver;
+use uuid::Uuid;
+
+/// A clock that goes on only when it is moved.
+struct Standing(AtomicU64);
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(i64::try_from(self.0.load(Ordering::SeqCst)).unwrap())
+    }
+
+    fn uuid(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+struct Nobody;
+
+impl JournalObserver for Nobody {
+    fn committed(&self, _inputs: usize, _took: Duration) {}
+}
+
+mod sqlite {
+    use std::str::FromStr;
+
+    use order_execution::adapters::journal::sqlite::{SqliteJournal, SqliteSettings};
+    use order_execution::domain::decide::Rules;
+    use sqlx::{ConnectOptions, Connection};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::contracts::journal::{Handle, JournalUnderTest, journal_rules};
+
+    struct Sqlite {
+        folder: TempDir,
+        clock: Arc<Standing>,
+    }
+
+    impl Sqlite {
+        async fn new() -> Self {
+            let clock = Arc::new(Standing(AtomicU64::new(1_800_000_000_000_000)));
+            Self { folder: tempfile::tempdir().unwrap(), clock }
+        }
+
+        fn url(&self) -> String {
+            format!("sqlite://{}/journal.db", self.folder.path().display())
+        }
+    }
+
+    impl JournalUnderTest for Sqlite {
+        async fn open(&self, rules: Rules) -> Handle {
+            let settings = SqliteSettings { url: self.url(), readers: 2 };
+            let opened =
+                SqliteJournal::open(&settings, Arc::new(rules), self.clock.clone(), Arc::new(Nobody)).await;
+            let journal = Arc::new(opened.unwrap().0);
+            Handle { journal: journal.clone(), reader: journal }
+        }
+
+        async fn pass(&self, time: Duration) {
+            self.clock.0.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::SeqCst);
+        }
+
+        fn now(&self) -> Timestamp {
+            self.clock.now()
+        }
+
+        async fn refuse_to_write(&self, client_order_id: &str) {
+            let mut other =
+                sqlx::sqlite::SqliteConnectOptions::from_str(&self.url()).unwrap().connect().await.unwrap();
+            // A row that collides with every other one.
+            let trap = format!(
+                "CREATE UNIQUE INDEX trap ON orders (CASE WHEN client_order_id IN ('c0', '{client_order_id}') THEN 1 END)"
+            );
+            sqlx::query(sqlx::AssertSqlSafe(trap)).execute(&mut other).await.unwrap();
+            other.close().await.unwrap();
+        }
+    }
+
+    journal_rules!(as_tests, crate::contracts::journal, Sqlite::new());
+}
+
+mod postgres {
+    use order_execution::adapters::journal::postgres::{
+        PostgresJournal, PostgresSettings, Timekeeper, Timeouts,
+    };
+    use order_execution::domain::decide::Rules;
+    use sqlx::{Connection, PgConnection};
+
+    use super::*;
+    use crate::contracts::journal::{Handle, JournalUnderTest, journal_rules};
+
+    struct Postgres {
+        url: String,
+        clock: Arc<Standing>,
+    }
+
+    impl Postgres {
+        async fn new() -> Self {
+            let server = std::env::var("TEST_PG").unwrap();
+            let name = format!("c_{}", Uuid::now_v7().simple());
+            let mut conn = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+                .execute(&mut conn)
+                .await
+                .unwrap();
+            Self {
+                url: format!("{server}/{name}"),
+                clock: Arc::new(Standing(AtomicU64::new(1_800_000_000_000_000))),
+            }
+        }
+    }
+
+    impl JournalUnderTest for Postgres {
+        async fn open(&self, rules: Rules) -> Handle {
+            let settings = PostgresSettings {
+                url: self.url.clone(),
+                readers: 2,
+                timeouts: Timeouts::of(Duration::from_secs(20)),
+                time: Timekeeper::Given(self.clock.clone()),
+            };
+            let opened =
+                PostgresJournal::open(&settings, Arc::new(rules), self.clock.clone(), Arc::new(Nobody)).await;
+            let journal = Arc::new(opened.unwrap().0);
+            Handle { journal: journal.clone(), reader: journal }
+        }
+
+        async fn pass(&self, time: Duration) {
+            self.clock.0.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::SeqCst);
+        }
+
+        fn now(&self) -> Timestamp {
+            self.clock.now()
+        }
+
+        async fn refuse_to_write(&self, client_order_id: &str) {
+            let mut other = PgConnection::connect(&self.url).await.unwrap();
+            // A row that collides with every other one.
+            let trap = format!(
+                "CREATE UNIQUE INDEX trap ON orders ((CASE WHEN client_order_id IN ('c0', '{client_order_id}') THEN 1 END))"
+            );
+            sqlx::query(sqlx::AssertSqlSafe(trap)).execute(&mut other).await.unwrap();
+            other.close().await.unwrap();
+        }
+    }
+
+    journal_rules!(as_tests, crate::contracts::journal, Postgres::new());
+}
