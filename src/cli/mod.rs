@@ -12,6 +12,7 @@ mod exchange;
 mod failed;
 mod fields;
 mod filters;
+mod health;
 mod journal;
 mod link;
 mod migrate;
@@ -119,6 +120,9 @@ enum Command {
     /// Try the configuration and every dependency, each with its latency
     #[command(after_long_help = check::EXAMPLES)]
     Check,
+    /// Ask the worker of this configuration whether it is ready, as an orchestrator's health check does
+    #[command(after_long_help = health::EXAMPLES)]
+    Health,
     /// Rebuild every projection from the events and compare
     #[command(after_long_help = replay::EXAMPLES)]
     Replay,
@@ -241,6 +245,7 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
         Command::Resolve(resolve) => resolve::run(&call, resolve).await,
         Command::Migrate => migrate::run(&call).await,
         Command::Check => check::run(&call).await,
+        Command::Health => health::run(&call).await,
         Command::Replay => replay::run(&call).await,
         Command::Schema(arguments) => schema::run(arguments, call.json),
         Command::Exchange(arguments) => exchange::run(&call, arguments).await.map(|()| Ending::Done),

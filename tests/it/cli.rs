@@ -292,6 +292,7 @@ async fn every_command_has_its_help() {
         "resolve",
         "migrate",
         "check",
+        "health",
         "replay",
         "exchange",
         "bench",

@@ -1,6 +1,8 @@
 //! Health, metrics and who may read what (CONTRACT 4 and 7).
 
-use crate::harness::{Lab, Limits, eventually, limit, market};
+use crate::harness::{
+    Lab, Limits, Ran, RedisServer, Worker, eventually, eventually_within, free_port, limit, market,
+};
 use serde_json::json;
 use std::time::Duration;
 
@@ -29,6 +31,36 @@ async fn health_tells_that_it_lives_and_is_ready() {
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     }
     assert_eq!(get(&format!("{http}/no-such-page"), None).await.status, 404);
+}
+
+/// `health` as a container's health check calls it, of the worker at this address.
+async fn health_of(lab: &Lab, listen: &str) -> Ran {
+    let mut command = lab.command();
+    command.env("ORDER_EXECUTION__HTTP__LISTEN", listen).arg("health");
+    Ran::of(command).await
+}
+
+#[tokio::test]
+async fn the_command_health_tells_a_worker_that_is_ready_from_one_that_is_not_and_from_none() {
+    let server = RedisServer::start();
+    let lab = Lab::on(&server, |_| {}).await;
+    let port = free_port();
+    health_of(&lab, &format!("127.0.0.1:{port}")).await.exits(4);
+    let mut command = lab.command();
+    command.env("ORDER_EXECUTION__HTTP__LISTEN", format!("0.0.0.0:{port}")).arg("worker");
+    let mut worker = Worker::spawn(command);
+    worker.ready().await;
+    // As it listens in a container: at every address, which is none to connect to.
+    let ran = health_of(&lab, &format!("0.0.0.0:{port}")).await.succeeded();
+    assert_eq!(ran.stdout.trim(), "ready");
+    server.kill();
+    let within = Duration::from_secs(12);
+    eventually_within(within, "`health` to say that Redis is away", async || {
+        let ran = health_of(&lab, &format!("0.0.0.0:{port}")).await;
+        (ran.code == 1 && ran.stdout.contains("redis")).then_some(())
+    })
+    .await;
+    lab.cli(&["health"]).await.exits(2);
 }
 
 /// The value of the first sample whose name and labels begin and contain as given.

@@ -222,8 +222,8 @@ pub(crate) async fn positions_and_reservations_are_exact_over_two_handles_at_onc
 ) {
     let (a, b) = two(under, Profile::Embedded).await;
     let order = |n: u64| {
-        let side = if n % 3 == 0 { Side::Sell } else { Side::Buy };
-        let at = if n % 3 == 0 { "110" } else { "90" };
+        let side = if n.is_multiple_of(3) { Side::Sell } else { Side::Buy };
+        let at = if n.is_multiple_of(3) { "110" } else { "90" };
         OrderSpec { side, ..limit_order(n, &format!("{}.5", n % 5 + 1), at) }
     };
     let calls = (0..40).map(|n| {

@@ -7,7 +7,7 @@ use order_execution::domain::market::Market;
 use order_execution::domain::order::OrderSpec;
 use order_execution::domain::profile::Profile;
 use order_execution::domain::refusal::Code;
-use order_execution::domain::request::{CancelFilter, OutcomeResult, Request};
+use order_execution::domain::request::{OutcomeResult, Request};
 use order_execution::domain::status::Status;
 use order_execution::domain::time::Timestamp;
 use order_execution::ports::journal::{JournalError, OrderFilter};
@@ -144,7 +144,7 @@ pub(crate) async fn a_cancel_all_means_the_orders_it_found_when_it_was_admitted(
     // Added after it, and older than it in the stream, whatever: its set is fixed by now.
     let later = b.decide_one(submit("b", 4, limit_order(4, "1", "90"))).await;
     b.decide_one(execute(&later)).await;
-    let filter = Request::CancelAll(Box::new(CancelFilter::default()));
+    let filter = Request::CancelAll(Box::default());
     let mut step = b.decide_one(admit("b", 5, filter.clone(), 2)).await;
     for _ in 0..10 {
         if let Effect::CancelMany(orders) = &step.effect {

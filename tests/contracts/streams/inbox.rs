@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use order_execution::domain::ids::EntryId;
 use order_execution::domain::request::Request;
 use order_execution::ports::inbox::Depth;
+use order_execution::ports::publisher::{Finish, FinishAnswer, Publication};
 
-use super::{StreamsUnderTest, ids};
+use super::{Consumer, StreamsUnderTest, ids};
 
 pub(crate) async fn what_was_added_before_any_consumer_came_is_read_in_order(under: &impl StreamsUnderTest) {
     let added = [under.add("1").await, under.add("2").await, under.add("3").await];
@@ -163,7 +165,7 @@ pub(crate) async fn older_entries_and_present_ones_are_told(under: &impl Streams
     assert_eq!(a.control.older_than(added[2], 10).await.unwrap(), added[..2]);
     assert_eq!(a.control.older_than(added[2], 1).await.unwrap(), added[..1]);
     assert_eq!(a.control.older_than(added[0], 10).await.unwrap(), []);
-    let never = order_execution::domain::ids::EntryId { ms: 5, seq: 5 };
+    let never = EntryId { ms: 5, seq: 5 };
     assert_eq!(a.control.present(&[never, added[1]]).await.unwrap(), [added[1]]);
 }
 
@@ -181,4 +183,43 @@ pub(crate) async fn a_server_that_was_emptied_is_noticed_and_read_on(under: &imp
     assert_eq!(after.run, before.run, "it was not restarted");
     let id = under.add("2").await;
     assert_eq!(a.all(1).await, [id]);
+}
+
+/// The server comes back without its last moment: what was finished in it is pending again, and its outcome is gone.
+pub(crate) async fn what_was_finished_in_a_lost_moment_is_given_out_again(under: &impl StreamsUnderTest) {
+    let mut a = under.consumer("a").await;
+    let id = under.add("1").await;
+    assert_eq!(a.all(1).await, [id]);
+    under.remember().await;
+    finish(&a, id).await;
+    under.fall_back().await;
+    let (requests, reclaimed) = a.some().await;
+    assert_eq!((ids(&requests), reclaimed), (vec![id], true));
+    finish(&a, id).await;
+    assert_eq!(under.outcomes().await, [(id, true)]);
+}
+
+/// One that was taken for dead wakes up, and whoever had taken over from it dies.
+pub(crate) async fn what_another_took_over_is_taken_back_when_that_one_dies(under: &impl StreamsUnderTest) {
+    let mut a = under.consumer("a").await;
+    let id = under.add("1").await;
+    assert_eq!(a.all(1).await, [id]);
+    let mut b = under.consumer("b").await;
+    assert_eq!(ids(&b.some().await.0), [id]);
+    assert_eq!(answer(&a, id).await, FinishAnswer::Anothers);
+    drop(b);
+    under.pass(2 * under.claim_idle()).await;
+    let (requests, reclaimed) = a.some().await;
+    assert_eq!((ids(&requests), reclaimed), (vec![id], true));
+}
+
+async fn answer(consumer: &Consumer, entry: EntryId) -> FinishAnswer {
+    let fields = vec![("entry_id", entry.to_string().into_bytes())];
+    let finish = Finish { entry, completed: true, fields, order: None, after: None, unpublished_at_ms: None };
+    let publication = Publication { finishes: vec![finish], ..Publication::default() };
+    consumer.publisher.publish(&publication).await.unwrap().finishes[0]
+}
+
+async fn finish(consumer: &Consumer, entry: EntryId) {
+    assert_eq!(answer(consumer, entry).await, FinishAnswer::Done);
 }

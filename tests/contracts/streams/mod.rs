@@ -28,6 +28,11 @@ pub(crate) trait StreamsUnderTest {
     /// The server loses everything.
     async fn lose_all(&self);
 
+    /// What the server holds now is what it holds again after `fall_back`: it lost what it was told in between.
+    async fn remember(&self);
+
+    async fn fall_back(&self);
+
     /// Somebody removes the bodies of all entries.
     async fn trim(&self);
 
@@ -90,6 +95,8 @@ macro_rules! streams_rules {
             inbox::depth_tells_what_waits_and_what_is_held,
             inbox::older_entries_and_present_ones_are_told,
             inbox::a_server_that_was_emptied_is_noticed_and_read_on,
+            inbox::what_was_finished_in_a_lost_moment_is_given_out_again,
+            inbox::what_another_took_over_is_taken_back_when_that_one_dies,
             publisher::commits_go_out_in_order_and_once,
             publisher::a_gap_holds_back_what_lies_behind_it,
             publisher::after_all_is_lost_the_oldest_unpublished_commit_goes_on,

@@ -1,6 +1,6 @@
 //! Redis, a private server for each rule.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use order_execution::adapters::redis::{Decode, RawEntry, Redis, RedisSettings};
@@ -20,6 +20,8 @@ const CLAIM_IDLE: Duration = Duration::from_millis(1500);
 struct Server {
     server: RedisServer,
     connection: redis::aio::MultiplexedConnection,
+    /// The stream of requests as it was.
+    dump: Mutex<Vec<u8>>,
 }
 
 impl Server {
@@ -27,13 +29,15 @@ impl Server {
         let server = tokio::task::spawn_blocking(RedisServer::start).await.unwrap();
         let client = redis::Client::open(server.url()).unwrap();
         let connection = client.get_multiplexed_async_connection().await.unwrap();
-        Self { server, connection }
+        Self { server, connection, dump: Mutex::default() }
     }
 
     async fn ask<T: FromRedisValue>(&self, words: &str) -> T {
         let mut parts = words.split_whitespace();
         let mut cmd = redis::cmd(parts.next().unwrap());
-        parts.for_each(|part| drop(cmd.arg(part)));
+        for part in parts {
+            cmd.arg(part);
+        }
         let mut connection = self.connection.clone();
         cmd.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{words}: {error}"))
     }
@@ -106,6 +110,20 @@ impl StreamsUnderTest for Server {
 
     async fn lose_all(&self) {
         self.ask::<()>("FLUSHALL").await;
+    }
+
+    async fn remember(&self) {
+        let mut connection = self.connection.clone();
+        let dump: Vec<u8> = redis::cmd("DUMP").arg("t:pending").query_async(&mut connection).await.unwrap();
+        *self.dump.lock().unwrap() = dump;
+    }
+
+    async fn fall_back(&self) {
+        self.lose_all().await;
+        let dump = self.dump.lock().unwrap().clone();
+        let mut connection = self.connection.clone();
+        let restore = redis::cmd("RESTORE").arg("t:pending").arg(0).arg(dump).to_owned();
+        restore.query_async::<()>(&mut connection).await.unwrap();
     }
 
     async fn trim(&self) {

@@ -17,7 +17,7 @@ pub(crate) use exchange::Exchange;
 pub(crate) use guard::Guarded;
 pub(crate) use lab::{Lab, Ran, bare_status, binary, program};
 pub(crate) use orders::{limit, market, with};
-pub(crate) use redis::RedisServer;
+pub(crate) use redis::{RedisServer, free_port};
 pub(crate) use settings::{Limits, Settings};
 pub(crate) use wire::{Entry, Outcome, assert_decimal, assert_timestamp, decimal, find_key, rfc3339};
 pub(crate) use worker::{Worker, log_field};

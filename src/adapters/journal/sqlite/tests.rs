@@ -27,7 +27,6 @@ use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 use crate::ports::journal::Journal;
 use crate::ports::journal::JournalReader;
-use crate::ports::publisher::Published;
 
 /// A clock that stands still until it is moved, and ids that count.
 struct TestClock {
