@@ -186,12 +186,7 @@ async fn migrate_makes_the_schema_and_does_nothing_the_second_time() {
     lab.cli(&["migrate", "--json"]).await.succeeded().json();
     let mut journal = lab.journal().await;
     for table in ["orders", "requests", "attempts", "trades", "positions", "outcomes", "risk_limits"] {
-        let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = ?")
-            .bind(table)
-            .fetch_one(&mut journal)
-            .await
-            .unwrap();
-        assert_eq!(found, 1, "no table {table}");
+        assert_eq!(journal.count(&format!("SELECT count(*) FROM {table}")).await, 0);
     }
 }
 
@@ -226,8 +221,7 @@ async fn replay_finds_every_tampered_projection() {
         lab.cli(&["replay", "--json"]).await.succeeded().json();
         let mut journal = lab.journal().await;
         let statement = format!("DELETE FROM {table} WHERE symbol = 'ETHUSDT'");
-        let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut journal).await.unwrap();
-        assert_eq!(done.rows_affected(), 1, "{table}");
+        assert_eq!(journal.execute(&statement).await, 1, "{table}");
         let ran = lab.cli(&["replay"]).await.exits(1);
         assert!(!ran.said().trim().is_empty(), "it does not say what differs");
     }
@@ -240,14 +234,7 @@ async fn replay_finds_a_changed_quantity() {
     lab.execute(&market("one", "BTCUSDT", "Buy", "1")).await.is_completed("Filled");
     assert_eq!(worker.terminate().await, 0);
     let mut journal = lab.journal().await;
-    let columns: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM pragma_table_info('positions') WHERE name LIKE '%quantity%'")
-            .fetch_all(&mut journal)
-            .await
-            .unwrap();
-    let column = columns.first().expect("positions has a column with a quantity");
-    let statement = format!("UPDATE positions SET {column} = '2'");
-    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut journal).await.unwrap();
+    assert_eq!(journal.execute("UPDATE positions SET quantity = '2'").await, 1);
     let ran = lab.cli(&["replay"]).await.exits(1);
     assert!(ran.said().contains("BTCUSDT"), "it names what differs: {}", ran.said());
 }

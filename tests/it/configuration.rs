@@ -138,7 +138,7 @@ async fn the_shipped_configuration_needs_no_variable() {
         .args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/config"), "--env", "development", "check"])
         .env_remove("APP_ENV")
         .env("ORDER_EXECUTION__REDIS__URL", lab.url())
-        .env("ORDER_EXECUTION__DATABASE__URL", format!("sqlite://{}", lab.path("shipped.db").display()));
+        .env("ORDER_EXECUTION__DATABASE__URL", lab.database_url());
     Ran::of(command).await.succeeded();
 }
 

@@ -316,7 +316,7 @@ async fn these_commands_say_how_they_go_and_what_is_away() {
     }
     // No journal is made by the way.
     lab.cli(&[&["resolve", "x", "--not-executed"][..], &BY].concat()).await.exits(4);
-    assert!(!lab.path("journal.db").exists());
+    assert!(!lab.has_journal().await);
 }
 
 #[tokio::test]

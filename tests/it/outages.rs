@@ -1,27 +1,28 @@
 //! Redis or the journal away: at the start, in the middle, and with or without its data when it comes back.
 
 use crate::harness::{
-    Lab, PATIENCE, RedisServer, Worker, assert_decimal, eventually, eventually_within, limit, market,
+    Database, Lab, PATIENCE, RedisServer, Row, Worker, assert_decimal, eventually, eventually_within, limit,
+    market,
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// How long readiness may take to tell (CONTRACT 4), and a little for a loaded machine.
-const TOLD_WITHIN: Duration = Duration::from_secs(12);
+pub(crate) const TOLD_WITHIN: Duration = Duration::from_secs(12);
 
 async fn status_of(url: &str) -> Option<u16> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
     client.get(url).send().await.ok().map(|answer| answer.status().as_u16())
 }
 
-async fn becomes(url: &str, status: u16, within: Duration) {
+pub(crate) async fn becomes(url: &str, status: u16, within: Duration) {
     eventually_within(within, &format!("{url} to answer {status}"), async || {
         (status_of(url).await == Some(status)).then_some(())
     })
     .await;
 }
 
-async fn health(worker: &mut Worker) -> (String, String) {
+pub(crate) async fn health(worker: &mut Worker) -> (String, String) {
     let http = worker.http().await;
     (format!("{http}/health/live"), format!("{http}/health/ready"))
 }
@@ -40,7 +41,7 @@ async fn redis_away_at_the_start_is_told_with_its_address() {
 
 #[tokio::test]
 async fn a_journal_that_cannot_be_opened_at_the_start_is_told_with_its_path() {
-    let mut lab = Lab::new().await;
+    let mut lab = Lab::of(Database::Sqlite, |_| {}).await;
     std::fs::write(lab.path("a-file"), "no folder").unwrap();
     let path = lab.path("a-file").join("journal.db");
     lab.adjust(|s| {
@@ -135,7 +136,7 @@ async fn a_locked_journal_stops_intake_and_nothing_is_answered_until_it_is_free(
     becomes(&ready, 200, TOLD_WITHIN).await;
 
     let mut other = lab.journal().await;
-    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    other.lock().await.unwrap();
     let locked = Instant::now();
     let mut orders: Vec<_> = (0..30).map(|n| market(&format!("held-{n}"), "BTCUSDT", "Buy", "1")).collect();
     orders.push(market("unknown-symbol", "NOWHERE", "Buy", "1"));
@@ -148,7 +149,7 @@ async fn a_locked_journal_stops_intake_and_nothing_is_answered_until_it_is_free(
     assert_eq!(lab.length("pending").await, 31, "requests stay pending");
     assert_eq!(lab.state("held-0").await, None);
 
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.unlock().await;
     becomes(&ready, 200, PATIENCE).await;
     let outcomes = lab
         .outcomes(&[vec![lab.all_outcomes().await[0].text("entry_id").to_owned()], entries].concat())
@@ -172,9 +173,7 @@ async fn events_that_redis_lost_are_published_again_before_what_follows_them() {
     // The journal has marked all five versions as published; Redis comes back with three.
     let mut journal = lab.journal().await;
     eventually("all marks", async || {
-        let waiting: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM outbox_commits").fetch_one(&mut journal).await.unwrap();
-        (waiting == 0).then_some(())
+        (journal.count("SELECT count(*) FROM outbox_commits").await == 0).then_some(())
     })
     .await;
     let mut redis = lab.redis();
@@ -207,10 +206,10 @@ async fn entry_ids_of_all_64_bits_are_carried_through() {
         assert_eq!(added, id);
         lab.outcome(id).await.is_completed("Filled");
     }
-    let kept: Vec<(i64, i64)> = sqlx::query_as("SELECT entry_ms, entry_seq FROM orders ORDER BY admission")
-        .fetch_all(&mut lab.journal().await)
-        .await
-        .unwrap();
+    let query = "SELECT entry_ms, entry_seq FROM orders ORDER BY admission";
+    let number = |row: &Row, column| row.number(column).unwrap();
+    let kept = lab.journal().await.rows(query).await;
+    let kept: Vec<_> = kept.iter().map(|row| (number(row, "entry_ms"), number(row, "entry_seq"))).collect();
     assert_eq!(kept, [(5, -16), (18_446_744_073_709_551_000_u64.cast_signed(), 7)]);
     assert_eq!(lab.pending_entries().await, 0);
 }

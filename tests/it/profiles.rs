@@ -1,7 +1,7 @@
 //! A broker in a process of its own whose answers are lost, late or wrong: what each profile makes of it. The
 //! exchange's ledger is the truth.
 
-use crate::harness::{Exchange, Lab, Outcome, assert_decimal, eventually, limit, market, with};
+use crate::harness::{Exchange, Lab, Outcome, Row, assert_decimal, eventually, limit, market, with};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -314,11 +314,9 @@ async fn what_is_not_ours_is_written_down_and_left_alone() {
     desk.lab.execute(&market("ours", "BTCUSDT", "Buy", "1")).await.is_completed("Filled");
     let kinds = eventually("the differences", async || {
         let mut journal = desk.lab.journal().await;
-        let kinds: Vec<(String, String)> =
-            sqlx::query_as("SELECT kind, key FROM broker_differences ORDER BY kind, key")
-                .fetch_all(&mut journal)
-                .await
-                .unwrap();
+        let rows = journal.rows("SELECT kind, key FROM broker_differences ORDER BY kind, key").await;
+        let text = |row: &Row, column| row.text(column).unwrap();
+        let kinds: Vec<_> = rows.iter().map(|row| (text(row, "kind"), text(row, "key"))).collect();
         (kinds.len() >= 3).then_some(kinds)
     })
     .await;

@@ -175,16 +175,14 @@ async fn what_follows_a_loss_brings_back_what_was_lost_before_it() {
             lab.state_becomes("o", "Filled").await;
         }
         eventually("all is marked as published", async || {
-            let rows = "SELECT count(*) FROM outbox_commits";
-            let rows: i64 = sqlx::query_scalar(rows).fetch_one(&mut journal).await.unwrap();
-            (rows == 0).then_some(())
+            (journal.count("SELECT count(*) FROM outbox_commits").await == 0).then_some(())
         })
         .await;
         if relayed {
             // As if whoever journaled the fill had died before it was published.
             assert_eq!(worker.terminate().await, 0);
             let unmark = "INSERT INTO outbox_commits SELECT max(seq) FROM order_commits";
-            sqlx::query(unmark).execute(&mut journal).await.unwrap();
+            assert_eq!(journal.execute(unmark).await, 1);
         }
         let lost = [lab.key("events"), lab.key(&format!("version:{}", order.order_id())), lab.key("state:o")];
         redis::cmd("DEL").arg(&lost).query_async::<()>(&mut lab.redis()).await.unwrap();

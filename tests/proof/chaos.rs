@@ -1,10 +1,9 @@
 //! What goes wrong, drawn from a seed: each fault begins at its time and ends at its own, so they overlap.
 
-use crate::harness::{Random, RedisServer};
+use crate::harness::{Database, Journal, PostgresServer, Random, RedisServer};
 use crate::process::Process;
 use crate::stage::{CLAIM_IDLE, Stage};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,9 @@ pub(crate) enum Trouble {
     RedisFlushed,
     JournalLocked,
     JournalFull,
+    DatabaseKilled,
+    DatabaseFrozen,
+    ConnectionsTerminated,
     ExchangeFaults,
     ExchangeKilled,
 }
@@ -28,6 +30,8 @@ impl Trouble {
             Self::WorkerKilled => 50,
             Self::WorkerFrozen | Self::ExchangeFaults => 14,
             Self::WorkerTerminated | Self::JournalLocked | Self::JournalFull | Self::ExchangeKilled => 5,
+            Self::ConnectionsTerminated => 8,
+            Self::DatabaseKilled | Self::DatabaseFrozen => 4,
             Self::RedisKilled => 3,
             Self::RedisFlushed => 12,
         }
@@ -42,6 +46,9 @@ impl Trouble {
             Self::RedisFlushed => "flushes",
             Self::JournalLocked => "journal locks",
             Self::JournalFull => "full disks",
+            Self::DatabaseKilled => "database kills",
+            Self::DatabaseFrozen => "database stalls",
+            Self::ConnectionsTerminated => "cut connections",
             Self::ExchangeFaults => "fault scripts",
             Self::ExchangeKilled => "exchange kills",
         }
@@ -53,21 +60,31 @@ enum Remedy {
     Start(usize),
     GoOn(usize),
     Redis,
+    Database,
+    Thaw,
     Unlock,
     Space(usize),
     Exchange,
     NoFaults,
 }
 
+/// What can be killed beside workers and exchange.
+pub(crate) struct Servers<'a> {
+    pub(crate) redis: &'a RedisServer,
+    /// Where the journal is in one.
+    pub(crate) postgres: Option<&'a PostgresServer>,
+}
+
 pub(crate) struct Chaos<'a> {
     stage: &'a Stage,
-    redis: &'a RedisServer,
+    servers: Servers<'a>,
     random: Random,
     workers: Vec<Process>,
     troubles: Vec<Trouble>,
     remedies: Vec<(Instant, Remedy)>,
-    lock: Option<SqliteConnection>,
+    lock: Option<Journal>,
     redis_is_away: bool,
+    database_is_away: bool,
     pub(crate) counts: BTreeMap<Trouble, u64>,
     /// What no trouble explains.
     pub(crate) wrong: Vec<String>,
@@ -76,7 +93,7 @@ pub(crate) struct Chaos<'a> {
 impl<'a> Chaos<'a> {
     pub(crate) fn new(
         stage: &'a Stage,
-        redis: &'a RedisServer,
+        servers: Servers<'a>,
         seed: u64,
         workers: usize,
         flush: bool,
@@ -87,8 +104,15 @@ impl<'a> Chaos<'a> {
             Trouble::WorkerTerminated,
             Trouble::RedisKilled,
             Trouble::JournalLocked,
-            Trouble::JournalFull,
         ];
+        match stage.database() {
+            Database::Sqlite => troubles.push(Trouble::JournalFull),
+            Database::Postgres => troubles.extend([
+                Trouble::DatabaseKilled,
+                Trouble::DatabaseFrozen,
+                Trouble::ConnectionsTerminated,
+            ]),
+        }
         if stage.exchange.is_some() {
             troubles.extend([Trouble::ExchangeFaults, Trouble::ExchangeKilled]);
         }
@@ -97,13 +121,14 @@ impl<'a> Chaos<'a> {
         }
         let mut chaos = Self {
             stage,
-            redis,
+            servers,
             random: Random(seed),
             workers: (0..workers).map(|n| stage.worker(&format!("worker-{n}"))).collect(),
             troubles,
             remedies: Vec::new(),
             lock: None,
             redis_is_away: false,
+            database_is_away: false,
             counts: BTreeMap::new(),
             wrong: Vec::new(),
         };
@@ -211,7 +236,7 @@ impl<'a> Chaos<'a> {
                 if self.redis_is_away {
                     return false;
                 }
-                self.redis.kill();
+                self.servers.redis.kill();
                 self.redis_is_away = true;
                 self.later(50, 1500, Remedy::Redis);
             }
@@ -223,6 +248,8 @@ impl<'a> Chaos<'a> {
                 self.workers[place].fill_disk(true);
                 self.later(200, 2500, Remedy::Space(place));
             }
+            Trouble::DatabaseKilled | Trouble::DatabaseFrozen => return self.stop_database(trouble),
+            Trouble::ConnectionsTerminated => return self.terminate_connections().await,
             Trouble::ExchangeFaults => return self.script().await,
             Trouble::ExchangeKilled => {
                 let Some(exchange) = &self.stage.exchange else { return false };
@@ -233,13 +260,39 @@ impl<'a> Chaos<'a> {
         true
     }
 
+    fn stop_database(&mut self, trouble: Trouble) -> bool {
+        let Some(postgres) = self.servers.postgres.filter(|_| !self.database_is_away) else { return false };
+        self.database_is_away = true;
+        if trouble == Trouble::DatabaseKilled {
+            tokio::task::block_in_place(|| postgres.kill());
+            self.later(100, 2000, Remedy::Database);
+        } else {
+            tokio::task::block_in_place(|| postgres.freeze());
+            self.later(200, 2500, Remedy::Thaw);
+        }
+        true
+    }
+
+    /// Every connection but the one that asks for it, whatever it is doing.
+    async fn terminate_connections(&self) -> bool {
+        if self.database_is_away {
+            return false;
+        }
+        let Ok(mut journal) = self.stage.journal().await else { return false };
+        let all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let ended = journal.try_count(all).await;
+        journal.close().await;
+        ended.is_ok_and(|count| count > 0)
+    }
+
     async fn lock_journal(&mut self) -> bool {
-        if self.lock.is_some() {
+        if self.lock.is_some() || self.database_is_away {
             return false;
         }
         let Ok(mut journal) = self.stage.journal().await else { return false };
         // A frozen worker may hold it.
-        if sqlx::query("BEGIN EXCLUSIVE").execute(&mut journal).await.is_err() {
+        if journal.lock().await.is_err() {
             return false;
         }
         self.lock = Some(journal);
@@ -301,12 +354,19 @@ impl<'a> Chaos<'a> {
                 Remedy::GoOn(place) => self.workers[place].go_on(),
                 Remedy::Space(place) => self.workers[place].fill_disk(false),
                 Remedy::Redis => {
-                    tokio::task::block_in_place(|| self.redis.restart());
+                    tokio::task::block_in_place(|| self.servers.redis.restart());
                     self.redis_is_away = false;
+                }
+                Remedy::Database | Remedy::Thaw => {
+                    if let Some(postgres) = self.servers.postgres {
+                        tokio::task::block_in_place(|| postgres.restart());
+                        postgres.thaw();
+                    }
+                    self.database_is_away = false;
                 }
                 Remedy::Unlock => {
                     if let Some(journal) = self.lock.take() {
-                        drop(journal.close().await);
+                        journal.close().await;
                     }
                 }
                 Remedy::Exchange | Remedy::NoFaults => {

@@ -1,5 +1,6 @@
 //! The proof of the promise: never lost, never twice. Without arguments it does what the suite has time for: a
-//! pairwise choice of crash points and a soak of about a minute. More by argument:
+//! pairwise choice of crash points and a soak of about a minute, on SQLite and on PostgreSQL, and workers on cut
+//! networks. More by argument:
 //!
 //! `cargo test --features crash-points --test proof -- crash-points --all`
 //! `cargo test --features crash-points --test proof -- soak --profile deadline --kills 1000`
@@ -24,6 +25,7 @@ mod chaos;
 mod exchange;
 mod link;
 mod load;
+mod network;
 mod points;
 mod process;
 mod producer;
@@ -34,6 +36,7 @@ mod stage;
 mod table;
 
 use clap::{Parser, Subcommand};
+use harness::Database;
 use profile::Profile;
 use std::process::ExitCode;
 
@@ -50,6 +53,8 @@ enum Command {
     Soak(soak::Arguments),
     /// A worker dies, freezes or loses an answer at a named place
     CrashPoints(points::Arguments),
+    /// Workers on cut networks (root only)
+    Network(network::Arguments),
     /// Where a worker can be made to fail, and how it gets there
     Points,
     /// Whether the auditor sees what it is there for
@@ -63,7 +68,7 @@ pub(crate) fn fresh() -> u64 {
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let words = ["soak", "crash-points", "points", "selfcheck", "help", "--help", "-h"];
+    let words = ["soak", "crash-points", "network", "points", "selfcheck", "help", "--help", "-h"];
     let asked = std::env::args().nth(1).is_some_and(|first| words.contains(&first.as_str()));
     let passed =
         if asked { runtime.block_on(command(Cli::parse().command)) } else { runtime.block_on(suite()) };
@@ -74,6 +79,7 @@ async fn command(command: Command) -> bool {
     let passed = match command {
         Command::Soak(arguments) => soak::run(&arguments).await,
         Command::CrashPoints(arguments) => points::run(&arguments).await,
+        Command::Network(arguments) => network::run(&arguments).await,
         Command::Points => {
             points::list();
             Ok(true)
@@ -95,7 +101,14 @@ async fn suite() -> bool {
     let filters: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let wanted =
         |name: &&str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
-    let names = ["proof::auditor", "proof::crash_points", "proof::soak"];
+    let names = [
+        "proof::auditor",
+        "proof::crash_points",
+        "proof::postgres_crash_points",
+        "proof::soak",
+        "proof::postgres_soak",
+        "proof::cut_networks",
+    ];
     if words.iter().any(|word| word == "--list") {
         names.iter().for_each(|name| println!("{name}: test"));
         return true;
@@ -104,14 +117,18 @@ async fn suite() -> bool {
     for name in names.iter().filter(|name| wanted(name)) {
         let fine = match *name {
             "proof::auditor" => command(Command::Selfcheck).await,
-            "proof::crash_points" if cfg!(feature = "crash-points") => {
-                command(Command::CrashPoints(points::Arguments::default())).await
-            }
-            "proof::crash_points" => {
+            "proof::crash_points" | "proof::postgres_crash_points" if !cfg!(feature = "crash-points") => {
                 println!("crash points are not compiled in (--features crash-points): left out");
                 continue;
             }
-            _ => soaks().await,
+            "proof::crash_points" => command(Command::CrashPoints(points::Arguments::default())).await,
+            "proof::postgres_crash_points" => {
+                let journal = Database::Postgres;
+                command(Command::CrashPoints(points::Arguments { journal, ..Default::default() })).await
+            }
+            "proof::cut_networks" => command(Command::Network(network::Arguments::default())).await,
+            "proof::postgres_soak" => soaks(Database::Postgres).await,
+            _ => soaks(Database::Sqlite).await,
         };
         println!("test {name} ... {}", if fine { "ok" } else { "FAILED" });
         *(if fine { &mut passed } else { &mut failed }) += 1;
@@ -124,22 +141,22 @@ async fn suite() -> bool {
     failed == 0
 }
 
-/// About a minute of them.
-async fn soaks() -> bool {
-    let runs: &[(Profile, u64, bool)] = if exchange::exists() {
-        &[
+/// About a minute of them, half of that on PostgreSQL.
+async fn soaks(journal: Database) -> bool {
+    let runs: &[(Profile, u64, bool)] = match (journal, exchange::exists()) {
+        (Database::Sqlite, true) => &[
             (Profile::Deadline, 15, false),
             (Profile::Oneshot, 12, false),
             (Profile::Forever, 8, false),
             (Profile::Deadline, 8, true),
             (Profile::Embedded, 8, false),
-        ]
-    } else {
-        &[(Profile::Embedded, 25, false), (Profile::Embedded, 15, true)]
+        ],
+        (Database::Postgres, true) => &[(Profile::Deadline, 15, false), (Profile::Embedded, 10, true)],
+        (_, false) => &[(Profile::Embedded, 25, false), (Profile::Embedded, 15, true)],
     };
     let mut fine = true;
     for (profile, seconds, flush) in runs {
-        fine &= command(Command::Soak(soak::Arguments::short(*profile, *seconds, *flush))).await;
+        fine &= command(Command::Soak(soak::Arguments::short(journal, *profile, *seconds, *flush))).await;
     }
     fine
 }

@@ -1,7 +1,7 @@
 //! One trial: a worker is armed at a crash point, another comes to the rescue, and the auditor has the last word.
 
 use crate::auditor::{self, Audit, Fault};
-use crate::harness::RedisServer;
+use crate::harness::{Database, Place, PostgresServer, RedisServer};
 use crate::link::Link;
 use crate::process::Process;
 use crate::profile::Profile;
@@ -12,6 +12,7 @@ use order_execution::crash::Point;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -35,6 +36,29 @@ pub(crate) struct Arguments {
     /// How often each is done
     #[arg(long)]
     pub(crate) times: Option<usize>,
+    /// The database of the journal
+    #[arg(long, default_value = "sqlite")]
+    pub(crate) journal: Database,
+}
+
+/// The servers that all trials share, each under its own prefix and in its own database.
+struct Servers {
+    redis: RedisServer,
+    postgres: Option<PostgresServer>,
+}
+
+impl Servers {
+    fn start(journal: Database) -> Self {
+        let postgres = (journal == Database::Postgres).then(PostgresServer::start);
+        Self { redis: RedisServer::start(), postgres }
+    }
+
+    async fn place(&self) -> Option<Place> {
+        match &self.postgres {
+            Some(postgres) => Some(postgres.database().await),
+            None => None,
+        }
+    }
 }
 
 /// How long the armed worker may take to reach its point.
@@ -69,20 +93,23 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
     }
     let trials: Vec<Trial> =
         std::iter::repeat_n(trials, arguments.times.unwrap_or(1).max(1)).flatten().collect();
-    println!("crash points: {} trials of {count} combinations, seed {seed}", trials.len());
-    let (started, redis) = (Instant::now(), Arc::new(RedisServer::start()));
+    let journal = arguments.journal;
+    println!("crash points on {journal}: {} trials of {count} combinations, seed {seed}", trials.len());
+    let started = Instant::now();
+    let servers = Arc::new(tokio::task::block_in_place(|| Servers::start(journal)));
     let places = Arc::new(Semaphore::new(arguments.jobs.unwrap_or(3).max(1)));
     let tasks: Vec<_> = trials
         .into_iter()
         .map(|trial| {
-            let (redis, places) = (redis.clone(), places.clone());
-            (
-                trial,
-                tokio::spawn(async move {
+            let (servers, places, here) = (servers.clone(), places.clone(), Handle::current());
+            // A thread each: the future of a database query cannot always be shown to be `Send`.
+            let task = tokio::task::spawn_blocking(move || {
+                here.block_on(async {
                     let _place = places.acquire().await;
-                    one(&redis, trial).await
-                }),
-            )
+                    one(&servers, trial).await
+                })
+            });
+            (trial, task)
         })
         .collect();
     let (mut fine, mut failed) = (0, 0);
@@ -100,13 +127,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
         };
         *(if passed { &mut fine } else { &mut failed }) += 1;
     }
-    println!("crash points: {fine} passed, {failed} failed, in {:.0?}", started.elapsed());
+    println!("crash points on {journal}: {fine} passed, {failed} failed, in {:.0?}", started.elapsed());
     Ok(failed == 0)
 }
 
-async fn one(redis: &RedisServer, trial: Trial) -> Result<bool, String> {
+async fn one(servers: &Servers, trial: Trial) -> Result<bool, String> {
     let started = Instant::now();
-    let stage = Stage::new(redis, trial.profile).await?;
+    let stage = Stage::new(servers.redis.url(), servers.place().await, trial.profile).await?;
     let mut audit = judge(&stage, trial).await?;
     let hits = std::fs::read_to_string(stage.lab.path("hits")).unwrap_or_default();
     let expected = format!("{} {}\n", trial.point.as_str(), trial.action.as_str());
@@ -117,7 +144,7 @@ async fn one(redis: &RedisServer, trial: Trial) -> Result<bool, String> {
     let mut lines = vec![format!("{verdict} {trial}  {:.1?}  {}", started.elapsed(), audit.summary())];
     lines.extend(audit.evidence().into_iter().map(|line| format!("        {line}")));
     if !audit.is_clean() {
-        lines.push(format!("        files: {}", stage.keep().display()));
+        lines.push(format!("        files: {}", stage.keep().await.display()));
     }
     println!("{}", lines.join("\n"));
     Ok(audit.is_clean())

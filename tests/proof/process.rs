@@ -34,6 +34,11 @@ impl Process {
         self.frozen = false;
     }
 
+    /// Whether its log has these words.
+    pub(crate) fn said(&self, words: &str) -> bool {
+        std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains(words))
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.reap();
         self.guarded.is_some()
@@ -114,16 +119,21 @@ impl Process {
 /// The same, so that a write beyond the process's limit is an error and no signal that ends it. What is ignored
 /// stays ignored over an `exec`.
 fn shielded(command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    behind(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"], command)
+}
+
+/// The same command, run by the one that `words` begin.
+pub(crate) fn behind(words: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(words.first().copied().unwrap_or("env"));
+    outer.args(words.iter().skip(1)).arg(command.get_program()).args(command.get_args());
     if let Some(folder) = command.get_current_dir() {
-        shell.current_dir(folder);
+        outer.current_dir(folder);
     }
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
         };
     }
-    shell
+    outer
 }

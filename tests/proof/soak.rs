@@ -1,8 +1,8 @@
 //! Workers under load while everything around them fails; then all is healed, comes to rest, and is audited.
 
 use crate::auditor::{self, Fault};
-use crate::chaos::Chaos;
-use crate::harness::{RedisServer, market};
+use crate::chaos::{Chaos, Servers};
+use crate::harness::{Database, PostgresServer, RedisServer, market};
 use crate::load::Load;
 use crate::profile::Profile;
 use crate::stage::Stage;
@@ -30,13 +30,16 @@ pub(crate) struct Arguments {
     /// Requests in a second
     #[arg(long, default_value_t = 40)]
     rate: u64,
+    /// The database of the journal
+    #[arg(long, default_value = "sqlite")]
+    journal: Database,
     /// Keeps the files of a run without fault, too
     #[arg(long)]
     keep: bool,
 }
 
 impl Arguments {
-    pub(crate) fn short(profile: Profile, seconds: u64, flush: bool) -> Self {
+    pub(crate) fn short(journal: Database, profile: Profile, seconds: u64, flush: bool) -> Self {
         Self {
             kills: None,
             seconds: Some(seconds),
@@ -45,13 +48,14 @@ impl Arguments {
             workers: 3,
             flush,
             rate: 40,
+            journal,
             keep: false,
         }
     }
 
     fn command(&self, seed: u64) -> String {
         use std::fmt::Write;
-        let mut line = format!("soak --profile {} --seed {seed}", self.profile);
+        let mut line = format!("soak --journal {} --profile {} --seed {seed}", self.journal, self.profile);
         let mut add = |name: &str, value: Option<u64>| {
             if let Some(value) = value {
                 let _ = write!(line, " --{name} {value}");
@@ -74,8 +78,17 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
     let command = arguments.command(seed);
     println!("{command}");
     let redis = RedisServer::start();
-    let stage = Stage::new(&redis, arguments.profile).await?;
-    let mut chaos = Chaos::new(&stage, &redis, seed, arguments.workers.max(1), arguments.flush);
+    let postgres = match arguments.journal {
+        Database::Sqlite => None,
+        Database::Postgres => Some(tokio::task::block_in_place(PostgresServer::start)),
+    };
+    let place = match &postgres {
+        Some(postgres) => Some(postgres.database().await),
+        None => None,
+    };
+    let stage = Stage::new(redis.url(), place, arguments.profile).await?;
+    let servers = Servers { redis: &redis, postgres: postgres.as_ref() };
+    let mut chaos = Chaos::new(&stage, servers, seed, arguments.workers.max(1), arguments.flush);
     let mut load = Load::new(seed ^ 0x10AD);
     let started = Instant::now();
     let seconds = arguments.seconds.or_else(|| arguments.kills.is_none().then_some(20));
@@ -130,7 +143,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
         println!("  {line}");
     }
     if !clean || arguments.keep {
-        println!("  files: {}; again: cargo test --test proof -- {command}", stage.keep().display());
+        println!("  files: {}; again: cargo test --test proof -- {command}", stage.keep().await.display());
     }
     Ok(clean)
 }

@@ -1,13 +1,13 @@
 //! One installation to be proven: Redis, a journal, where the profile needs it an exchange, and workers.
 
 use crate::exchange::Exchange;
-use crate::harness::{Entry, Lab, RedisServer};
+use crate::harness::{Database, Entry, Journal, Lab, Place, Row};
 use crate::link::Link;
 use crate::process::Process;
 use crate::producer::Producer;
 use crate::profile::Profile;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use sqlx::{Connection, Row, SqliteConnection};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,8 +28,13 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) async fn new(redis: &RedisServer, profile: Profile) -> Result<Self, String> {
-        let mut lab = Lab::on(redis, |s| {
+    /// `place`: where the journal is to be; else in a file of its own.
+    pub(crate) async fn new(
+        redis_url: String,
+        place: Option<Place>,
+        profile: Profile,
+    ) -> Result<Self, String> {
+        let mut lab = Lab::between(Some(redis_url), place, |s| {
             s.set("worker.claim_idle_ms", &CLAIM_IDLE.as_millis().to_string())
                 .set("worker.command_wait_ms", "1000")
                 // Killed at random, a request is not to blame for its deliveries.
@@ -81,11 +86,12 @@ impl Stage {
     }
 
     /// The journal, beside the workers that have it open.
-    pub(crate) async fn journal(&self) -> Result<SqliteConnection, sqlx::Error> {
-        let options = sqlx::sqlite::SqliteConnectOptions::new()
-            .filename(self.lab.path("journal.db"))
-            .busy_timeout(Duration::from_secs(1));
-        SqliteConnection::connect_with(&options).await
+    pub(crate) async fn journal(&self) -> Result<Journal, sqlx::Error> {
+        self.lab.try_journal(Duration::from_secs(1)).await
+    }
+
+    pub(crate) const fn database(&self) -> Database {
+        self.lab.database()
     }
 
     /// What `symbol` trades at from now on; `size`: how much of it on each side, else any.
@@ -138,12 +144,6 @@ impl Stage {
         let queries = [
             ("commits are not marked as published", "SELECT count(*) FROM outbox_commits"),
             ("outcomes are not marked as published", "SELECT count(*) FROM outbox_outcomes"),
-            (
-                "orders are under way",
-                "SELECT count(*) FROM orders WHERE NOT coalesce(state ->> 'parked', 0) \
-                 AND (status IN ('Created', 'Validated', 'PendingSubmit', 'Submitted') \
-                 OR state ->> 'pending_cancel' OR state ->> 'pending_replace' IS NOT NULL)",
-            ),
         ];
         let queries = queries.into_iter().chain([(
             "orders are about to expire",
@@ -157,18 +157,23 @@ impl Stage {
              WHERE o.lane = k.lane AND o.entry_ms = k.entry_ms AND o.entry_seq = k.entry_seq)",
         )]);
         for (what, query) in queries {
-            let count: i64 = sqlx::query_scalar(query).fetch_one(&mut journal).await.map_err(|e| text(&e))?;
+            let count = journal.try_count(query).await.map_err(|e| text(&e))?;
             if count > 0 {
                 return Ok(Some(format!("{count} {what}")));
             }
         }
-        let open: Vec<String> = sqlx::query_scalar(
-            "SELECT client_order_id FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled')",
-        )
-        .fetch_all(&mut journal)
-        .await
-        .map_err(|e| text(&e))?;
-        let keys: Vec<String> = open.iter().map(|id| self.lab.key(&format!("state:{id}"))).collect();
+        let living = "SELECT status, state FROM orders WHERE status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')";
+        let mut under_way = 0;
+        for row in journal.try_rows(living).await.map_err(|e| text(&e))? {
+            under_way += usize::from(is_under_way(&row)?);
+        }
+        if under_way > 0 {
+            return Ok(Some(format!("{under_way} orders are under way")));
+        }
+        let open = "SELECT client_order_id FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled')";
+        let open = journal.try_rows(open).await.map_err(|e| text(&e))?;
+        let open: Result<Vec<_>, _> = open.iter().map(|row| row.text("client_order_id")).collect();
+        let keys: Vec<String> = open?.iter().map(|id| self.lab.key(&format!("state:{id}"))).collect();
         if !keys.is_empty() {
             let there: usize = link.ask(redis::cmd("EXISTS").arg(&keys)).await.map_err(|e| text(&e))?;
             if there < keys.len() {
@@ -178,15 +183,12 @@ impl Stage {
         if let Some(exchange) = &self.exchange {
             let ledger = exchange.lock().await.ledger().await?;
             let executed = executions(&ledger);
-            let rows =
-                sqlx::query(crate::auditor::TRADES).fetch_all(&mut journal).await.map_err(|e| text(&e))?;
-            let booked: BTreeSet<_> = rows
-                .iter()
-                .map(|row| {
-                    let column = |name: &str| row.try_get::<String, _>(name).unwrap_or_default();
-                    (column("trade_id"), column("quantity"), column("price"))
-                })
-                .collect();
+            let rows = journal.try_rows(crate::auditor::TRADES).await.map_err(|e| text(&e))?;
+            let booked = |row: &Row| {
+                let amount = |column| row.text(column).map(|text| plain(&text));
+                Ok::<_, String>((row.text("trade_id")?, amount("quantity")?, amount("price")?))
+            };
+            let booked: BTreeSet<_> = rows.iter().map(booked).collect::<Result<_, _>>()?;
             // Either way: what was taken back is booked until that is heard.
             let apart = executed.symmetric_difference(&booked).count();
             if apart > 0 {
@@ -215,13 +217,38 @@ impl Stage {
         }
     }
 
-    /// Leaves the files for whoever looks into a failure.
-    pub(crate) fn keep(self) -> PathBuf {
+    /// Leaves the files for whoever looks into a failure; what a database server held, as a file of JSON lines.
+    pub(crate) async fn keep(self) -> PathBuf {
         let folder = self.lab.path("");
+        if self.database() == Database::Postgres
+            && let Ok(mut journal) = self.journal().await
+        {
+            let mut text = String::new();
+            for table in
+                ["orders", "order_commits", "requests", "attempts", "outcomes", "trades", "positions"]
+            {
+                let rows = journal.try_rows(&format!("SELECT * FROM {table}")).await.unwrap_or_default();
+                text.extend(rows.iter().map(|row| format!("{table} {row}\n")));
+            }
+            drop(std::fs::write(folder.join("journal.txt"), text));
+        }
         // Dropped, it would take the folder with it.
         std::mem::forget(self.lab);
         folder
     }
+}
+
+/// Whether somebody has to do something about it yet.
+fn is_under_way(row: &Row) -> Result<bool, String> {
+    let state = row.json("state")?;
+    let asked = state["pending_cancel"] == true || !state["pending_replace"].is_null();
+    let rests = matches!(row.text("status")?.as_str(), "Acknowledged" | "PartiallyFilled");
+    Ok(state["parked"] != true && (asked || !rests))
+}
+
+/// An amount in one form, however many zeros it was written with.
+fn plain(text: &str) -> String {
+    Decimal::from_str_exact(text).map_or_else(|_| text.to_owned(), |amount| amount.normalize().to_string())
 }
 
 /// Each with its id, quantity and price.
@@ -231,5 +258,6 @@ fn executions(ledger: &Value) -> BTreeSet<(String, String, String)> {
     let executions =
         generations.flat_map(|generation| generation["executions"].as_array().into_iter().flatten());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    executions.map(|e| (text(&e["trade_id"]), text(&e["quantity"]), text(&e["price"]))).collect()
+    let amount = |value: &Value| plain(value.as_str().unwrap_or_default());
+    executions.map(|e| (text(&e["trade_id"]), amount(&e["quantity"]), amount(&e["price"]))).collect()
 }

@@ -93,35 +93,35 @@ mod postgres {
     };
     use order_execution::domain::decide::Rules;
     use sqlx::{Connection, PgConnection};
+    use std::path::Path;
 
     use super::*;
     use crate::contracts::journal::{Handle, JournalUnderTest, journal_rules};
+    use crate::harness::{Database, Place, services};
 
+    /// A database of its own, as long as it is under test.
     struct Postgres {
-        url: String,
+        place: Place,
         clock: Arc<Standing>,
     }
 
     impl Postgres {
         async fn new() -> Self {
-            let server = std::env::var("TEST_PG").unwrap();
-            let name = format!("c_{}", Uuid::now_v7().simple());
-            let mut conn = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-            sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-                .execute(&mut conn)
-                .await
-                .unwrap();
-            Self {
-                url: format!("{server}/{name}"),
-                clock: Arc::new(Standing(AtomicU64::new(1_800_000_000_000_000))),
-            }
+            let place = services::place(Database::Postgres, Path::new("")).await;
+            Self { place, clock: Arc::new(Standing(AtomicU64::new(1_800_000_000_000_000))) }
+        }
+    }
+
+    impl Drop for Postgres {
+        fn drop(&mut self) {
+            self.place.remove();
         }
     }
 
     impl JournalUnderTest for Postgres {
         async fn open(&self, rules: Rules) -> Handle {
             let settings = PostgresSettings {
-                url: self.url.clone(),
+                url: self.place.url(),
                 readers: 2,
                 timeouts: Timeouts::of(Duration::from_secs(20)),
                 time: Timekeeper::Given(self.clock.clone()),
@@ -141,7 +141,7 @@ mod postgres {
         }
 
         async fn refuse_to_write(&self, client_order_id: &str) {
-            let mut other = PgConnection::connect(&self.url).await.unwrap();
+            let mut other = PgConnection::connect(&self.place.url()).await.unwrap();
             // A row that collides with every other one.
             let trap = format!(
                 "CREATE UNIQUE INDEX trap ON orders ((CASE WHEN client_order_id IN ('c0', '{client_order_id}') THEN 1 END))"

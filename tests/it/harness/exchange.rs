@@ -41,7 +41,7 @@ impl Exchange {
     /// One with a configuration of its own: the tests' usual one, changed by `adjust`.
     pub(crate) fn with(adjust: impl FnOnce(&mut Settings), arguments: &[&str]) -> Self {
         let config = tempfile::tempdir().expect("a temporary folder");
-        let mut settings = Settings::new("redis://127.0.0.1:1/", "unused", &config.path().join("unused.db"));
+        let mut settings = Settings::new("redis://127.0.0.1:1/", "unused", "sqlite://unused.db");
         adjust(&mut settings);
         std::fs::write(config.path().join("default.toml"), settings.to_toml()).unwrap();
         std::fs::write(config.path().join("development.toml"), "").unwrap();

@@ -2,24 +2,49 @@
 
 use std::process::{Child, Command, Stdio};
 
-/// A child process and its watchdog. The watchdog is a shell that waits for its standard input to close,
-/// which the kernel does when the test process ends (also by SIGKILL), and then kills the child.
-/// (`PR_SET_PDEATHSIG` would fire when the *thread* that started the child ends: each test is a thread.)
+/// A shell that waits for its standard input to close, which the kernel does when the test process ends (also by
+/// SIGKILL), and then runs a script. (`PR_SET_PDEATHSIG` would fire when the *thread* that started the child ends:
+/// each test is a thread.)
+pub(crate) struct Watchdog(Child);
+
+impl Watchdog {
+    /// `words` are `$1`, `$2`, … of the script.
+    pub(crate) fn start(script: &str, words: &[&str]) -> std::io::Result<Self> {
+        Command::new("sh")
+            .args(["-c", &format!("trap '' INT TERM; read -r _; {script}"), "watchdog"])
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Self)
+    }
+
+    /// What the end of the test process comes to.
+    pub(crate) fn let_go(&mut self) {
+        drop(self.0.stdin.take());
+    }
+
+    /// Ends without running its script.
+    pub(crate) fn call_off(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A child process and its watchdog.
 pub(crate) struct Guarded {
     child: Child,
-    watchdog: Child,
+    watchdog: Watchdog,
 }
 
 impl Guarded {
     pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Self> {
-        let child = command.spawn()?;
-        let watchdog = Command::new("sh")
-            .args(["-c", "trap '' INT TERM; read -r _; kill -9 \"$0\" 2>/dev/null"])
-            .arg(child.id().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut child = command.spawn()?;
+        let pid = child.id().to_string();
+        let watchdog = Watchdog::start("kill -9 \"$1\" 2>/dev/null", &[&pid]).inspect_err(|_| {
+            let _ = child.kill();
+        })?;
         Ok(Self { child, watchdog })
     }
 
@@ -49,8 +74,7 @@ impl Guarded {
     }
 
     pub(crate) fn kill(&mut self) {
-        let _ = self.watchdog.kill();
-        let _ = self.watchdog.wait();
+        self.watchdog.call_off();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

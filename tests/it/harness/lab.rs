@@ -1,44 +1,24 @@
 //! A laboratory: one test's prefix, journal, configuration and connection.
 
-use super::redis::shared_url;
-use super::schema;
-use super::{Entry, Outcome, PATIENCE, RedisServer, Settings, Worker, decimal, eventually, rfc3339};
+use super::command::program;
+use super::{Database, Entry, Journal, Outcome, PATIENCE, Place, Ran, RedisServer, Settings, Worker};
+use super::{decimal, eventually, rfc3339, schema, services};
 use chrono::Utc;
 use futures_util::StreamExt;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The binary under test: the one that cargo built with the tests, or another build of it (a release build,
-/// an older version) by `$BINARY_UNDER_TEST`.
-pub(crate) fn binary() -> PathBuf {
-    let other = std::env::var_os("BINARY_UNDER_TEST");
-    other.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_order-execution")), PathBuf::from)
-}
-
-/// The binary with a configuration and nothing of the caller's environment that it reads.
-pub(crate) fn program(config: &Path) -> Command {
-    let mut command = Command::new(binary());
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("ORDER_EXECUTION") || text == "APP_ENV" || text == "RUST_LOG" {
-            command.env_remove(&name);
-        }
-    }
-    command.arg("--config").arg(config);
-    command
-}
-
 pub(crate) struct Lab {
     dir: TempDir,
+    place: Place,
     url: String,
     prefix: String,
     settings: Settings,
@@ -52,23 +32,46 @@ impl Lab {
         Self::with(|_| {}).await
     }
 
-    /// A laboratory on the shared Redis, its configuration changed by `adjust`.
+    /// A laboratory on the shared servers, its configuration changed by `adjust`.
     pub(crate) async fn with(adjust: impl FnOnce(&mut Settings)) -> Self {
-        Self::at(shared_url(), adjust).await
+        Self::of(Database::chosen(), adjust).await
+    }
+
+    /// The same in this kind of database: for tests that are about one.
+    pub(crate) async fn of(database: Database, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let dir = folder();
+        let place = services::place(database, dir.path()).await;
+        Self::at(dir, services::redis_url().await, place, adjust).await
     }
 
     /// One on a private Redis, for tests that stop or empty it.
     pub(crate) async fn on(server: &RedisServer, adjust: impl FnOnce(&mut Settings)) -> Self {
-        Self::at(server.url(), adjust).await
+        let dir = folder();
+        let place = services::place(Database::chosen(), dir.path()).await;
+        Self::at(dir, server.url(), place, adjust).await
     }
 
-    async fn at(url: String, adjust: impl FnOnce(&mut Settings)) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+    /// One on private servers; `None`: a file of its own, or the shared Redis.
+    pub(crate) async fn between(
+        redis_url: Option<String>,
+        place: Option<Place>,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let dir = folder();
+        let place = place.unwrap_or_else(|| Place::File(dir.path().join("journal.db")));
+        let url = match redis_url {
+            Some(url) => url,
+            None => services::redis_url().await,
+        };
+        Self::at(dir, url, place, adjust).await
+    }
+
+    async fn at(dir: TempDir, url: String, place: Place, adjust: impl FnOnce(&mut Settings)) -> Self {
         let prefix = format!("test-{}", uuid::Uuid::now_v7().simple());
-        let mut settings = Settings::new(&url, &prefix, &dir.path().join("journal.db"));
+        let mut settings = Settings::new(&url, &prefix, &place.url());
         adjust(&mut settings);
         let redis = connect(&url).await;
-        let lab = Self { dir, url, prefix, settings, redis, checked: Mutex::default() };
+        let lab = Self { dir, place, url, prefix, settings, redis, checked: Mutex::default() };
         lab.write_settings();
         lab
     }
@@ -147,22 +150,40 @@ impl Lab {
         Ran::of(command).await
     }
 
+    pub(crate) const fn database(&self) -> Database {
+        self.place.database()
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        self.place.url()
+    }
+
     /// The journal, opened beside whoever has it open.
-    pub(crate) async fn journal(&self) -> SqliteConnection {
-        let options = sqlx::sqlite::SqliteConnectOptions::new()
-            .filename(self.path("journal.db"))
-            .foreign_keys(false)
-            .busy_timeout(Duration::from_secs(20));
-        SqliteConnection::connect_with(&options).await.expect("the journal opens")
+    pub(crate) async fn journal(&self) -> Journal {
+        self.try_journal(Duration::from_secs(20)).await.expect("the journal opens")
+    }
+
+    /// Waits so long for locks and for a server that does not answer.
+    pub(crate) async fn try_journal(&self, patience: Duration) -> Result<Journal, sqlx::Error> {
+        Journal::open(&self.place, patience).await
+    }
+
+    /// Whether somebody has made it.
+    pub(crate) async fn has_journal(&self) -> bool {
+        match &self.place {
+            Place::File(path) => path.exists(),
+            Place::Database { .. } => {
+                let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
+                self.journal().await.count(tables).await > 0
+            }
+        }
     }
 
     /// How many executions the journal holds, and of how many orders.
     pub(crate) async fn trades(&self) -> (i64, i64) {
         let mut journal = self.journal().await;
-        sqlx::query_as("SELECT COUNT(*), COUNT(DISTINCT order_id) FROM trades")
-            .fetch_one(&mut journal)
-            .await
-            .unwrap()
+        let trades = journal.count("SELECT count(*) FROM trades").await;
+        (trades, journal.count("SELECT count(DISTINCT order_id) FROM trades").await)
     }
 
     // ---- requests
@@ -379,6 +400,16 @@ impl Lab {
     }
 }
 
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.place.remove();
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
 async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).unwrap_or_else(|e| panic!("{url} is no Redis address: {e}"));
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
@@ -415,53 +446,5 @@ impl Watch {
     pub(crate) fn about(&self, client_order_id: &str) -> Vec<Value> {
         let parse = |text: String| serde_json::from_str::<Value>(&text).expect("a message is JSON");
         self.texts().into_iter().map(parse).filter(|m| m["client_order_id"] == client_order_id).collect()
-    }
-}
-
-/// What a command printed and how it ended.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    /// Runs it to its end; fails where it has none within two minutes.
-    pub(crate) async fn of(command: Command) -> Self {
-        let mut command = tokio::process::Command::from(command);
-        command.stdin(std::process::Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(Duration::from_secs(120), command.output())
-            .await
-            .expect("the command ends within two minutes")
-            .expect("the command starts");
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn succeeded(self) -> Self {
-        self.exits(0)
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| {
-            panic!("stdout is not one JSON document ({e}): {}\n{}", self.stdout, self.stderr)
-        })
-    }
-
-    /// Everything it said.
-    pub(crate) fn said(&self) -> String {
-        format!("{}\n{}", self.stdout, self.stderr)
     }
 }

@@ -1,11 +1,16 @@
-//! What the tests share: a private Redis, worker processes, a laboratory per test, and ways to wait.
+//! What the tests share: servers, worker processes, a laboratory per test, and ways to wait.
 
+mod command;
+pub(crate) mod containers;
 mod exchange;
-mod guard;
+pub(crate) mod guard;
+mod journal;
 mod lab;
 mod orders;
+pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod schema;
+pub(crate) mod services;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -13,10 +18,13 @@ pub(crate) mod tools;
 mod wire;
 mod worker;
 
+pub(crate) use command::{Ran, binary, program};
 pub(crate) use exchange::Exchange;
 pub(crate) use guard::Guarded;
-pub(crate) use lab::{Lab, Ran, bare_status, binary, program};
+pub(crate) use journal::{Database, Journal, Place, Row};
+pub(crate) use lab::{Lab, bare_status};
 pub(crate) use orders::{limit, market, with};
+pub(crate) use postgres::PostgresServer;
 pub(crate) use redis::{RedisServer, free_port};
 pub(crate) use settings::{Limits, Settings};
 pub(crate) use wire::{Entry, Outcome, assert_decimal, assert_timestamp, decimal, find_key, rfc3339};

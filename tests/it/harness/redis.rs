@@ -1,40 +1,36 @@
-//! One Redis for the whole test binary, and private ones for the tests that stop or empty theirs.
+//! A Redis server as a process of this machine. One serves most tests; those that stop or empty theirs start their own.
 
-use super::{Guarded, Random};
+use super::postgres::Elsewhere;
+use super::{Guarded, Random, services};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// The Redis that most tests share, each under a prefix of its own: `$REDIS_URL`, else a private server.
-pub(crate) fn shared_url() -> String {
-    static SHARED: OnceLock<Result<String, RedisServer>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| match std::env::var("REDIS_URL") {
-        Ok(url) if !url.is_empty() => Ok(url),
-        _ => Err(RedisServer::start()),
-    });
-    match shared {
-        Ok(url) => url.clone(),
-        Err(server) => server.url(),
-    }
-}
 
 /// A private server whose data survives `kill` and `restart`: every write is on disk before it is answered.
 pub(crate) struct RedisServer {
     program: PathBuf,
-    port: u16,
+    wrapper: Vec<String>,
+    address: SocketAddr,
     dir: TempDir,
     process: Mutex<Option<Guarded>>,
 }
 
 impl RedisServer {
     pub(crate) fn start() -> Self {
+        Self::start_in(None)
+    }
+
+    pub(crate) fn start_in(elsewhere: Option<Elsewhere>) -> Self {
+        let (wrapper, ip) = elsewhere
+            .map_or_else(|| (Vec::new(), Ipv4Addr::LOCALHOST), |place| (place.wrapper, place.address));
         let server = Self {
-            program: find_server(),
-            port: free_port(),
+            program: find_server().unwrap_or_else(|| panic!("{}", services::NO_REDIS)),
+            wrapper,
+            address: SocketAddr::from((ip, free_port())),
             dir: tempfile::tempdir().expect("a temporary folder for Redis"),
             process: Mutex::new(None),
         };
@@ -43,7 +39,7 @@ impl RedisServer {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("redis://{}/", self.address)
     }
 
     /// SIGKILL: what a crash of the server looks like.
@@ -53,11 +49,15 @@ impl RedisServer {
 
     /// Starts it (again) over the same folder and port; returns once it answers.
     pub(crate) fn restart(&self) {
+        let mut words = self.wrapper.iter().map(std::ffi::OsStr::new).chain([self.program.as_os_str()]);
+        let first = words.next().expect("a program");
         let mut process = Guarded::spawn(
-            Command::new(&self.program)
-                .args(["--bind", "127.0.0.1", "--daemonize", "no", "--save", "", "--loglevel", "warning"])
+            Command::new(first)
+                .args(words)
+                .args(["--bind", &self.address.ip().to_string(), "--protected-mode", "no"])
+                .args(["--daemonize", "no", "--save", "", "--loglevel", "warning"])
                 .args(["--appendonly", "yes", "--appendfsync", "always"])
-                .args(["--port", &self.port.to_string()])
+                .args(["--port", &self.address.port().to_string()])
                 .arg("--dir")
                 .arg(self.dir.path())
                 .stdin(Stdio::null())
@@ -66,46 +66,41 @@ impl RedisServer {
         )
         .unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display()));
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.answers() {
+        while !answers(self.address) {
             assert_eq!(
                 process.exit_code(),
                 None,
-                "{} ended at once (port {})",
+                "{} ended at once ({})",
                 self.program.display(),
-                self.port
+                self.address
             );
             assert!(
                 Instant::now() < deadline,
-                "{} does not answer on port {}",
+                "{} does not answer at {}",
                 self.program.display(),
-                self.port
+                self.address
             );
             std::thread::sleep(Duration::from_millis(5));
         }
         *self.process.lock().unwrap() = Some(process);
     }
-
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else { return false };
-        let mut answer = [0; 7];
-        stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
-            && stream.write_all(b"PING\r\n").is_ok()
-            && stream.read_exact(&mut answer).is_ok()
-            && &answer == b"+PONG\r\n"
-    }
 }
 
-fn find_server() -> PathBuf {
+pub(crate) fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
+    let mut answer = [0; 7];
+    stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+        && stream.write_all(b"PING\r\n").is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && &answer == b"+PONG\r\n"
+}
+
+pub(crate) fn find_server() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     ["redis-server", "valkey-server"]
         .iter()
         .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
         .find(|file| file.is_file())
-        .expect(
-            "these tests need a Redis server: install `redis-server` (Debian, Ubuntu: apt-get install redis-server) \
-             or `valkey-server` so that it is on the PATH. $REDIS_URL can name a running one, but the tests that \
-             stop or empty their Redis start their own all the same",
-        )
 }
 
 /// A free port below the range that the kernel takes for outgoing connections: a client that keeps dialling a

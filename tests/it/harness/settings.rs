@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 
 /// Dotted keys and their values as TOML text. The last part of a key is the key, what is before it the table.
 #[derive(Clone)]
@@ -12,14 +11,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(redis_url: &str, prefix: &str, database: &Path) -> Self {
+    pub(crate) fn new(redis_url: &str, prefix: &str, database_url: &str) -> Self {
         let mut settings = Self { tables: BTreeMap::new(), limits: vec![Limits::unlimited("*")] };
         settings.text("app.log_format", "json");
         settings.text("app.log_level", "info");
         settings.text("redis.url", redis_url);
         settings.text("streams.prefix", prefix);
         settings.text("streams.group", "execution");
-        settings.text("database.url", &format!("sqlite://{}", database.display()));
+        settings.text("database.url", database_url);
         settings.text("http.listen", "127.0.0.1:0");
         settings.set("risk.max_quote_age_ms", "60000");
         settings.text("broker.mode", "mock");

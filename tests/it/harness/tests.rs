@@ -1,6 +1,8 @@
 //! The harness itself: what the other tests rely on must be able to fail.
 
-use super::{Guarded, Lab, Outcome, RedisServer, assert_decimal, eventually, market, schema};
+use super::{
+    Database, Guarded, Lab, Outcome, PostgresServer, RedisServer, assert_decimal, eventually, market, schema,
+};
 use futures_util::FutureExt;
 use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -133,4 +135,87 @@ async fn a_guarded_process_does_not_outlive_its_guard() {
     drop(guarded);
     let alive = Command::new("kill").args(["-0", &pid]).stderr(Stdio::null()).status().unwrap();
     assert!(!alive.success());
+}
+
+/// Whatever is asked of a journal is told alike, whichever database it is in.
+#[tokio::test]
+async fn both_databases_tell_the_same_of_the_same_rows() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let lab = Lab::of(database, |_| {}).await;
+        std::fs::write(lab.path("journal.db"), "").unwrap();
+        let mut journal = lab.journal().await;
+        let blob = if database == Database::Sqlite { "BLOB" } else { "bytea" };
+        journal.execute(&format!("CREATE TABLE t (n bigint, a text, b {blob}, j text, empty text)")).await;
+        let byte = if database == Database::Sqlite { "x'00ff'" } else { "'\\x00ff'" };
+        let row = format!("INSERT INTO t VALUES (-16, '1.50', {byte}, '{{\"k\": [0.10]}}', NULL)");
+        assert_eq!(journal.execute(&row).await, 1);
+        assert_eq!(journal.count("SELECT count(*) FROM t").await, 1);
+        let rows = journal.rows("SELECT * FROM t ORDER BY n").await;
+        let row = &rows[0];
+        assert_eq!((row.number("n"), row.text("a")), (Ok(-16), Ok("1.50".to_owned())), "{database}");
+        assert_eq!(row.text("b").unwrap(), "\\x00ff", "{database}");
+        assert_eq!(row.json("j").unwrap().to_string(), r#"{"k":[0.10]}"#, "{database}: digit by digit");
+        assert_eq!(row.optional("empty"), Ok(None));
+        assert!(row.text("empty").is_err() && row.text("unknown").is_err() && row.number("j").is_err());
+        assert!(journal.try_execute("INSERT INTO nowhere VALUES (1)").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_lock_of_the_journal_keeps_others_out_until_it_is_given_back() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let lab = Lab::of(database, |_| {}).await;
+        std::fs::write(lab.path("journal.db"), "").unwrap();
+        let patience = std::time::Duration::from_millis(200);
+        let (mut one, mut other) = (lab.journal().await, lab.try_journal(patience).await.unwrap());
+        one.execute("CREATE TABLE orders (n bigint)").await;
+        one.lock().await.unwrap();
+        assert!(other.try_execute("INSERT INTO orders VALUES (1)").await.is_err(), "{database}");
+        one.close().await;
+        assert_eq!(other.execute("INSERT INTO orders VALUES (1)").await, 1, "{database}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_postgres_is_killed_frozen_and_restarted_and_keeps_what_was_committed() {
+    let server = PostgresServer::start();
+    let lab = Lab::between(None, Some(server.database().await), |_| {}).await;
+    let patience = std::time::Duration::from_secs(5);
+    let mut journal = lab.journal().await;
+    journal.execute("CREATE TABLE t (n bigint); INSERT INTO t VALUES (7)").await;
+    for round in 0..2 {
+        if round == 0 {
+            server.kill();
+        } else {
+            server.stop_immediate();
+        }
+        assert!(!server.is_running());
+        assert!(journal.try_count("SELECT n FROM t").await.is_err(), "a connection outlived its server");
+        assert!(lab.try_journal(patience).await.is_err(), "somebody answers");
+        server.restart();
+        journal = lab.try_journal(patience).await.unwrap();
+        assert_eq!(journal.count("SELECT n FROM t").await, 7);
+    }
+    server.freeze();
+    let asked = journal.count("SELECT n FROM t");
+    let short = std::time::Duration::from_millis(300);
+    tokio::pin!(asked);
+    assert!(tokio::time::timeout(short, &mut asked).await.is_err(), "a frozen server answers");
+    assert!(lab.try_journal(short).await.is_err(), "a frozen server lets somebody in");
+    server.thaw();
+    assert_eq!(asked.await, 7);
+}
+
+/// As when the test process is killed: nothing of the cluster is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_does_not_outlive_the_tests() {
+    for frozen in [false, true] {
+        let server = PostgresServer::start();
+        if frozen {
+            server.freeze();
+        }
+        let (mut child, folder) = server.abandon();
+        eventually("the cluster to end", async || child.try_wait().unwrap()).await;
+        eventually("its folder to go", async || (!folder.exists()).then_some(())).await;
+    }
 }

@@ -37,12 +37,12 @@ fn tool(variable: &str, place: &str, installed: &str, wanted: &[&str]) -> Option
     if std::fs::read_to_string(tools.join(installed)).is_ok_and(|text| text == wanted) {
         return Some(tools.join(place));
     }
-    // Past the capture of the test's output: a test that did nothing must not look like one that passed.
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    let note = format!(
-        "SKIPPED {name}: {} is missing or old; scripts/test.sh installs it\n",
-        tools.join(place).display()
-    );
-    std::io::stderr().write_all(note.as_bytes()).expect("stderr");
+    skipped(&format!("{} is missing or old; scripts/test.sh installs it", tools.join(place).display()));
     None
+}
+
+/// Past the capture of the test's output: a test that did nothing must not look like one that passed.
+pub(crate) fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    std::io::stderr().write_all(format!("SKIPPED {name}: {why}\n").as_bytes()).expect("stderr");
 }

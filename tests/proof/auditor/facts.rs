@@ -1,11 +1,10 @@
 //! What the three sides say, read without the worker's code.
 
-use crate::harness::{Entry, bare_status};
+use crate::harness::{self, Entry, Row, bare_status};
 use crate::link::Link;
 use crate::stage::Stage;
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) type Id = String;
@@ -139,11 +138,8 @@ fn entry_id(ms: i64, seq: i64) -> String {
     format!("{}-{}", ms.cast_unsigned(), seq.cast_unsigned())
 }
 
-async fn rows(
-    journal: &mut SqliteConnection,
-    query: &'static str,
-) -> Result<Vec<sqlx::sqlite::SqliteRow>, String> {
-    sqlx::query(query).fetch_all(journal).await.map_err(|e| format!("{query}: {e}"))
+async fn rows(journal: &mut harness::Journal, query: &str) -> Result<Vec<Row>, String> {
+    journal.try_rows(query).await.map_err(|e| format!("{query}: {e}"))
 }
 
 /// The trades as they are by now: what was corrected in its last form, without what was taken back.
@@ -151,7 +147,7 @@ pub(crate) const TRADES: &str = "SELECT * FROM trades t WHERE quantity IS NOT NU
      (SELECT max(revision) FROM trades r WHERE r.order_id = t.order_id AND r.trade_id = t.trade_id)";
 
 impl Journal {
-    pub(crate) async fn read(journal: &mut SqliteConnection) -> Result<Self, String> {
+    pub(crate) async fn read(journal: &mut harness::Journal) -> Result<Self, String> {
         let mut read = Self::default();
         for row in rows(journal, "SELECT * FROM orders ORDER BY admission").await? {
             let order = order(&row)?;
@@ -159,70 +155,63 @@ impl Journal {
             read.orders.push(order);
         }
         for row in rows(journal, "SELECT DISTINCT order_id FROM trades WHERE revision > 0").await? {
-            read.revised.insert(row.try_get("order_id").map_err(said)?);
+            read.revised.insert(row.text("order_id")?);
         }
         for row in rows(journal, TRADES).await? {
-            let text = |column: &str| row.try_get::<String, _>(column).map_err(said);
-            let (quantity, price) = (decimal(&text("quantity")?)?, decimal(&text("price")?)?);
-            let trade = Trade { id: text("trade_id")?, quantity, price };
-            read.trades.entry(text("order_id")?).or_default().push(trade);
+            let (quantity, price) = (decimal(&row.text("quantity")?)?, decimal(&row.text("price")?)?);
+            let trade = Trade { id: row.text("trade_id")?, quantity, price };
+            read.trades.entry(row.text("order_id")?).or_default().push(trade);
         }
         for row in rows(journal, "SELECT * FROM order_commits ORDER BY order_id, first_version").await? {
-            let number = |column: &str| row.try_get::<i64, _>(column).map(i64::cast_unsigned).map_err(said);
-            let events: Value = serde_json::from_str(row.try_get("events").map_err(said)?).map_err(said)?;
-            let commit =
-                Commit { first: number("first_version")?, last: number("version")?, event_ids: ids(&events) };
-            let id: String = row.try_get("order_id").map_err(said)?;
-            read.commits.entry(id).or_default().push(commit);
+            let number = |column: &str| row.number(column).map(i64::cast_unsigned);
+            let event_ids = ids(&row.json("events")?);
+            let commit = Commit { first: number("first_version")?, last: number("version")?, event_ids };
+            read.commits.entry(row.text("order_id")?).or_default().push(commit);
         }
         for row in rows(journal, "SELECT * FROM requests").await? {
             read.entries.insert(entry_of(&row)?);
         }
         for row in rows(journal, "SELECT * FROM outcomes").await? {
-            let status = row.try_get("status").map_err(said)?;
-            let version = row.try_get::<i64, _>("order_version").map(i64::cast_unsigned).map_err(said)?;
-            let outcome = JournalOutcome { version, status, code: row.try_get("code").map_err(said)? };
-            read.outcomes.insert(entry_of(&row)?, outcome);
+            let (status, code) = (row.optional("status")?, row.optional("code")?);
+            let version = row.number("order_version")?.cast_unsigned();
+            read.outcomes.insert(entry_of(&row)?, JournalOutcome { version, status, code });
         }
         for row in rows(journal, "SELECT * FROM positions").await? {
-            let text = |column: &str| row.try_get::<String, _>(column).map_err(said);
+            let amount = |column: &str| decimal(&row.text(column)?);
             read.positions.push(Position {
-                broker: text("broker")?,
-                symbol: text("symbol")?,
-                quantity: decimal(&text("quantity")?)?,
-                reserved_buy: decimal(&text("reserved_buy")?)?,
-                reserved_sell: decimal(&text("reserved_sell")?)?,
+                broker: row.text("broker")?,
+                symbol: row.text("symbol")?,
+                quantity: amount("quantity")?,
+                reserved_buy: amount("reserved_buy")?,
+                reserved_sell: amount("reserved_sell")?,
             });
         }
         let outboxes =
             "SELECT (SELECT count(*) FROM outbox_commits) + (SELECT count(*) FROM outbox_outcomes)";
-        read.unpublished = sqlx::query_scalar(outboxes).fetch_one(journal).await.map_err(said)?;
+        read.unpublished = journal.try_count(outboxes).await.map_err(said)?;
         Ok(read)
     }
 }
 
-fn entry_of(row: &sqlx::sqlite::SqliteRow) -> Result<String, String> {
-    let number = |column: &str| row.try_get::<i64, _>(column).map_err(said);
-    Ok(entry_id(number("entry_ms")?, number("entry_seq")?))
+fn entry_of(row: &Row) -> Result<String, String> {
+    Ok(entry_id(row.number("entry_ms")?, row.number("entry_seq")?))
 }
 
-fn order(row: &sqlx::sqlite::SqliteRow) -> Result<Order, String> {
-    let text = |column: &str| row.try_get::<String, _>(column).map_err(said);
-    let spec: Value = serde_json::from_str(&text("spec")?).map_err(said)?;
-    let state: Value = serde_json::from_str(&text("state")?).map_err(said)?;
+fn order(row: &Row) -> Result<Order, String> {
+    let (spec, state) = (row.json("spec")?, row.json("state")?);
     Ok(Order {
-        id: text("id")?,
-        client_order_id: text("client_order_id")?,
+        id: row.text("id")?,
+        client_order_id: row.text("client_order_id")?,
         entry: entry_of(row)?,
-        broker: text("broker")?,
-        symbol: text("symbol")?,
-        buys: text("side")? == "Buy",
+        broker: row.text("broker")?,
+        symbol: row.text("symbol")?,
+        buys: row.text("side")? == "Buy",
         quantity: amount(&spec["quantity"])?,
         asked: optional(&state["pending_replace"]["terms"]["quantity"])?,
         limit: limit(&spec["order_type"])?,
-        filled: decimal(&text("filled_quantity")?)?,
-        status: text("status")?,
-        version: row.try_get::<i64, _>("version").map(i64::cast_unsigned).map_err(said)?,
+        filled: decimal(&row.text("filled_quantity")?)?,
+        status: row.text("status")?,
+        version: row.number("version")?.cast_unsigned(),
         parked: state["parked"] == true,
         command: state["pending_cancel"] == true || !state["pending_replace"].is_null(),
     })

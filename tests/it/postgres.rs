@@ -1,0 +1,212 @@
+//! A journal on PostgreSQL: the server killed, stopped, frozen, its connections cut, and addresses that lead nowhere.
+
+use crate::harness::{
+    Database, Lab, PATIENCE, PostgresServer, assert_decimal, eventually, eventually_within, limit, market,
+};
+use crate::outages::{TOLD_WITHIN, becomes, health};
+use std::time::Duration;
+
+/// A private cluster, and a laboratory in it whose work takes a while.
+async fn private() -> (PostgresServer, Lab) {
+    let server = tokio::task::spawn_blocking(PostgresServer::start).await.expect("PostgreSQL");
+    let place = server.database().await;
+    let lab = Lab::between(None, Some(place), |s| {
+        s.set("broker.mock.latency_ms", "20")
+            .set("worker.batch_size", "16")
+            .set("worker.claim_idle_ms", "1000");
+    })
+    .await;
+    (server, lab)
+}
+
+async fn load(lab: &Lab, from: usize, count: usize) -> Vec<String> {
+    let order = |n| market(&format!("load-{n}"), "BTCUSDT", "Buy", "1");
+    lab.submit_all(&(from..from + count).map(order).collect::<Vec<_>>()).await
+}
+
+/// Every request answered once and carried out once.
+async fn check(lab: &Lab, entries: &[String]) {
+    for outcome in lab.outcomes_within(Duration::from_secs(90), entries).await {
+        outcome.is_completed("Filled");
+    }
+    let all = i64::try_from(entries.len()).unwrap();
+    assert_eq!(lab.trades().await, (all, all), "one execution an order");
+    assert_decimal(&lab.position("BTCUSDT").await["quantity"], &entries.len().to_string());
+    lab.cli(&["replay"]).await.succeeded();
+}
+
+async fn under_way(lab: &Lab, count: usize) {
+    eventually("some outcomes", async || (lab.length("completed").await >= count).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_killed_under_load_and_back_loses_nothing_and_repeats_nothing() {
+    let (server, lab) = private().await;
+    let mut worker = lab.worker().await;
+    let (live, ready) = health(&mut worker).await;
+    becomes(&ready, 200, TOLD_WITHIN).await;
+    let mut entries = load(&lab, 0, 300).await;
+    under_way(&lab, 40).await;
+    for round in 0..2 {
+        server.kill();
+        becomes(&ready, 503, TOLD_WITHIN).await;
+        becomes(&live, 200, TOLD_WITHIN).await;
+        assert!(!worker.has_ended(), "the worker gave up");
+        // Added while it is away: they wait.
+        let added = load(&lab, entries.len(), 50).await;
+        server.restart();
+        becomes(&ready, 200, PATIENCE).await;
+        entries.extend(added);
+        under_way(&lab, 100 + 50 * round).await;
+    }
+    check(&lab, &entries).await;
+    assert_eq!(worker.terminate().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_stopped_for_five_seconds_keeps_requests_waiting_and_no_longer() {
+    let (server, lab) = private().await;
+    let (mut one, mut two) = (lab.worker().await, lab.worker().await);
+    let mut entries = load(&lab, 0, 200).await;
+    under_way(&lab, 40).await;
+    server.stop_immediate();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    entries.extend(load(&lab, 200, 50).await);
+    assert!(lab.length("completed").await < 250, "answered what is in no journal");
+    assert_eq!(lab.length("failed").await, 0, "a journal that is away is no reason to refuse");
+    server.restart();
+    check(&lab, &entries).await;
+    assert_eq!((one.terminate().await, two.terminate().await), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_freezes_is_told_and_nothing_is_lost() {
+    let (server, lab) = private().await;
+    let mut worker = lab.worker().await;
+    let (live, ready) = health(&mut worker).await;
+    let entries = load(&lab, 0, 200).await;
+    under_way(&lab, 40).await;
+    server.freeze();
+    becomes(&ready, 503, TOLD_WITHIN).await;
+    becomes(&live, 200, TOLD_WITHIN).await;
+    server.thaw();
+    becomes(&ready, 200, PATIENCE).await;
+    check(&lab, &entries).await;
+    assert_eq!(worker.terminate().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_again_and_again_lose_nothing() {
+    let lab = Lab::of(Database::Postgres, |s| {
+        s.set("broker.mock.latency_ms", "10").set("worker.batch_size", "16");
+    })
+    .await;
+    let (mut one, mut two) = (lab.worker().await, lab.worker().await);
+    let entries = load(&lab, 0, 300).await;
+    let mut journal = lab.journal().await;
+    let mut ended = 0;
+    let all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for round in 1..=8 {
+        under_way(&lab, round * 25).await;
+        ended += journal.count(all).await;
+    }
+    assert!(ended >= 8, "only {ended} connections were there to be cut");
+    check(&lab, &entries).await;
+    assert_eq!((one.terminate().await, two.terminate().await), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_somebody_holds_on_the_orders_is_waited_out() {
+    let lab = Lab::of(Database::Postgres, |_| {}).await;
+    let mut worker = lab.worker().await;
+    let (_, ready) = health(&mut worker).await;
+    lab.execute(&limit("before", "BTCUSDT", "Buy", "1", "40000")).await.is_completed("Acknowledged");
+    let mut other = lab.journal().await;
+    other.lock().await.unwrap();
+    let entries = load(&lab, 0, 30).await;
+    becomes(&ready, 503, TOLD_WITHIN).await;
+    assert_eq!(lab.length("completed").await, 1, "an order was answered that is not in the journal");
+    // Commands that only read do not wait for ever.
+    let ran = lab.cli(&["orders"]).await;
+    assert!(matches!(ran.code, 0 | 4), "exit code {}: {}", ran.code, ran.said());
+    other.unlock().await;
+    becomes(&ready, 200, PATIENCE).await;
+    for entry in &entries {
+        lab.outcome(entry).await.is_completed("Filled");
+    }
+    assert_eq!(lab.trades().await, (30, 30));
+    assert_eq!(worker.terminate().await, 0);
+}
+
+/// What is acknowledged before it is on disk is no journal.
+#[tokio::test]
+async fn a_database_that_does_not_wait_for_its_disk_is_refused_at_the_start() {
+    let lab = Lab::of(Database::Postgres, |_| {}).await;
+    lab.cli(&["check"]).await.succeeded();
+    let mut journal = lab.journal().await;
+    let name = lab.database_url();
+    let name = name.rsplit('/').next().and_then(|rest| rest.split('?').next()).unwrap().to_owned();
+    for value in ["off", "on"] {
+        journal.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = {value}")).await;
+        if value == "on" {
+            // Mended, it starts.
+            let mut worker = lab.worker().await;
+            assert_eq!(worker.terminate().await, 0);
+            return;
+        }
+        for command in ["worker", "check"] {
+            let ran = lab.cli(&[command]).await;
+            assert!(matches!(ran.code, 2 | 4), "{command}, exit code {}: {}", ran.code, ran.said());
+            assert!(ran.said().contains("synchronous_commit"), "{command}: {}", ran.said());
+            assert!(!ran.said().contains("panicked"), "{}", ran.said());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_leads_nowhere_is_told_with_what_is_wrong_and_without_the_password() {
+    let mut lab = Lab::of(Database::Postgres, |_| {}).await;
+    let good = lab.database_url();
+    let (scheme, rest) = good.split_once("://").unwrap();
+    let (user_and_password, host_and_more) = rest.rsplit_once('@').unwrap();
+    let (user, password) = user_and_password.split_once(':').unwrap();
+    let (host, more) = host_and_more.split_once('/').unwrap();
+    let more_query = more.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
+    let cases = [
+        (format!("{scheme}://{user}:wr0ng-w0rd@{host}/{more}"), &["password", "authentication"][..]),
+        (format!("{scheme}://{user}:{password}@{host}/no_such_database{more_query}"), &["no_such_database"]),
+        (format!("{scheme}://{user}:{password}@127.0.0.1:1/{more}"), &["127.0.0.1"]),
+        (format!("{scheme}://{user}:{password}@no-such-host.invalid:5432/{more}"), &["no-such-host.invalid"]),
+    ];
+    for (url, words) in cases {
+        lab.adjust(|s| {
+            s.text("database.url", &url);
+        });
+        for command in ["worker", "check", "orders", "migrate", "replay"] {
+            let ran = lab.cli(&[command]).await.exits(4);
+            let said = ran.said().to_lowercase();
+            assert!(words.iter().any(|word| said.contains(word)), "{command}: none of {words:?} in {said}");
+            assert!(!said.contains("wr0ng-w0rd") && !said.contains(password), "a password in {said}");
+            assert!(!said.contains("panicked"), "{said}");
+        }
+    }
+}
+
+/// The second of two that start at once finds the schema being made, and waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_start_together_make_one_schema() {
+    let lab = Lab::of(Database::Postgres, |_| {}).await;
+    let mut workers: Vec<_> = (0..4).map(|_| lab.spawn_worker()).collect();
+    for worker in &mut workers {
+        worker.ready().await;
+    }
+    let entries = load(&lab, 0, 40).await;
+    check(&lab, &entries).await;
+    for worker in &mut workers {
+        let within = Duration::from_secs(15);
+        worker.signal("TERM");
+        eventually_within(within, "a worker to end", async || worker.has_ended().then_some(())).await;
+        assert_eq!(worker.exit_code().await, 0);
+    }
+}
