@@ -14,7 +14,7 @@
 //! | `config` | nothing of this crate; it is plain data |
 //! | `runtime` | nothing of this crate |
 //! | `app`, `cli` | everything |
-//! | `crash` | nothing of this crate; every module may import it |
+//! | `crash`, `planted` | nothing of this crate; every module may import them |
 
 pub mod adapters;
 pub mod api;
@@ -25,6 +25,7 @@ pub mod crash;
 pub mod domain;
 pub mod engine;
 pub mod exchange;
+pub mod planted;
 pub mod ports;
 pub mod runtime;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! `worker`
 
 use crate::app::{AppError, Worker};
+use crate::planted;
 use crate::runtime::shutdown::Shutdown;
 use crate::workers::Ended;
 
@@ -18,6 +19,9 @@ configuration, 4 Redis, the journal or the HTTP port cannot be reached.";
 
 pub(super) async fn run(call: &Call) -> Result<(), AppError> {
     log_as_configured(&call.settings)?;
+    if let Some(bug) = planted::choose().map_err(AppError::Usage)? {
+        tracing::error!(bug = bug.as_str(), "ALARM: this worker is wrong on purpose: {}", bug.what());
+    }
     let shutdown = Shutdown::new();
     shutdown.listen().map_err(|error| AppError::Io("signals cannot be caught", error))?;
     let worker = Worker::start(&call.settings, &shutdown, true).await?;

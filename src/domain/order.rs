@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 use super::status::{self, InvalidTransition, Status, Step};
 use super::time::Timestamp;
 use super::trade::TradeChange;
+use crate::planted::{self, Bug};
 
 /// What was asked for: the fields of an order that a producer may give. Never changes, but by a replace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -433,7 +434,8 @@ impl Order {
     /// What may still fill, and is reserved against the position limit.
     #[must_use]
     pub fn reserved_quantity(&self) -> Quantity {
-        if !self.state.status.reserves() {
+        let forgotten = planted::is(Bug::ReleaseOnTimeout) && self.state.status == Status::Submitted;
+        if forgotten || !self.state.status.reserves() {
             return Quantity::ZERO;
         }
         // While new terms are asked for, either the old or the new ones may be in force.

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::crash::{self, Point};
 use crate::domain::decide::{Answered, CancelOne, Decision, Effect, Input, Looked, Wait};
-use crate::domain::event::Terms;
+use crate::domain::event::{Deadline, Terms};
 use crate::domain::ids::BrokerName;
 use crate::domain::ledger::AttemptKind;
 use crate::domain::market::Market;
@@ -16,6 +16,7 @@ use crate::domain::order::Order;
 use crate::domain::report::{Answer, NotSent};
 use crate::domain::request::Received;
 use crate::domain::risk::RiskApproved;
+use crate::planted::{self, Bug};
 use crate::ports::broker::{Broker, Due as EmbeddedDue, DueWhat, EmbeddedBroker, Replacing, Submission};
 
 use super::{Admitted, Batch, Engine, EngineError, Waiting, redelivered};
@@ -174,7 +175,7 @@ impl Engine {
                 let answer = {
                     let _permit = calls.acquire().await;
                     crash::point(Point::SubmitSendBefore);
-                    submit(broker, &order, epoch).await
+                    submit(broker, &order, epoch, self.deadline(&order)).await
                 };
                 crash::point(Point::SubmitAnswered);
                 vec![self.answered(&received, &order, epoch, (AttemptKind::Submit, number, false), answer)]
@@ -209,6 +210,15 @@ impl Engine {
             | Effect::Nothing => Vec::new(),
         };
         Reply { received, inputs }
+    }
+
+    /// The one that was journaled with the attempt.
+    fn deadline(&self, order: &Order) -> Option<Deadline> {
+        if planted::is(Bug::DeadlineAtSend) {
+            let ahead_us = self.clocks().get(&order.broker).copied().unwrap_or(0);
+            return self.rules.profile(&order.broker).deadline(self.clock.now().plus_micros(ahead_us));
+        }
+        order.state.open_attempt.as_ref().and_then(|open| open.deadline)
     }
 
     async fn cancel_one(
@@ -317,8 +327,7 @@ impl Engine {
     }
 }
 
-async fn submit(broker: &Arc<dyn Broker>, order: &Order, epoch: u64) -> Answer {
-    let deadline = order.state.open_attempt.as_ref().and_then(|open| open.deadline);
+async fn submit(broker: &Arc<dyn Broker>, order: &Order, epoch: u64, deadline: Option<Deadline>) -> Answer {
     match RiskApproved::journaled(order) {
         Some(approved) => broker.submit(Submission { order: approved, epoch, deadline }).await,
         None => {

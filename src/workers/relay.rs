@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::engine::EngineError;
+use crate::planted::{self, Bug};
 
 use super::Context;
 
@@ -26,7 +27,8 @@ async fn relay(context: &Context) -> Result<(), EngineError> {
     let engine = &context.engine;
     let older_than_us =
         OLDER_THAN_US.min(i64::try_from(context.settings.claim_idle.as_micros()).unwrap_or(i64::MAX));
-    if !engine.leads("relay", context.settings.lease()).await? {
+    let leads = engine.leads("relay", context.settings.lease()).await?;
+    if !leads && !planted::is(Bug::RelayWithoutLease) {
         return Ok(());
     }
     let orders = engine.relay(older_than_us, PAGE).await?;

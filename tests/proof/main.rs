@@ -1,9 +1,11 @@
 //! The proof of the promise: never lost, never twice. Without arguments it does what the suite has time for: a
-//! pairwise choice of crash points and a soak of about a minute, on SQLite and on PostgreSQL, and workers on cut
-//! networks. More by argument:
+//! pairwise choice of crash points and a soak of about a minute, on SQLite and on PostgreSQL; workers on cut networks;
+//! power cuts where it is root; and a scene for each bug that can be planted. More by argument:
 //!
 //! `cargo test --features crash-points --test proof -- crash-points --all`
 //! `cargo test --features crash-points --test proof -- soak --profile deadline --kills 1000`
+//! `cargo test --features crash-points --test proof -- power-cut --rounds 20`
+//! `cargo test --all-features --test proof -- planted --write docs/planted-bugs.md`
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -22,11 +24,15 @@ mod harness;
 
 mod auditor;
 mod chaos;
+mod directed;
+mod disk;
 mod exchange;
 mod link;
 mod load;
 mod network;
+mod planted;
 mod points;
+mod power_cut;
 mod process;
 mod producer;
 mod profile;
@@ -59,6 +65,12 @@ enum Command {
     Points,
     /// Whether the auditor sees what it is there for
     Selfcheck,
+    /// One short scene in which a certain mistake cannot stay unseen
+    Directed(directed::Arguments),
+    /// Which bugs are caught by what, each planted in turn
+    Planted(planted::Arguments),
+    /// The journal's disk loses its power under load
+    PowerCut(power_cut::Arguments),
 }
 
 /// A seed that was not used before.
@@ -68,7 +80,9 @@ pub(crate) fn fresh() -> u64 {
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let words = ["soak", "crash-points", "network", "points", "selfcheck", "help", "--help", "-h"];
+    let words =
+        ["soak", "crash-points", "network", "points", "selfcheck", "directed", "planted", "power-cut"];
+    let words = words.into_iter().chain(["help", "--help", "-h"]).collect::<Vec<_>>();
     let asked = std::env::args().nth(1).is_some_and(|first| words.contains(&first.as_str()));
     let passed =
         if asked { runtime.block_on(command(Cli::parse().command)) } else { runtime.block_on(suite()) };
@@ -88,6 +102,9 @@ async fn command(command: Command) -> bool {
             println!("the auditor sees each of {faults} faults");
             true
         }),
+        Command::Directed(arguments) => directed::run(&arguments).await,
+        Command::Planted(arguments) => planted::run(&arguments).await,
+        Command::PowerCut(arguments) => power_cut::run(&arguments).await,
     };
     passed.unwrap_or_else(|why| {
         eprintln!("{why}");
@@ -105,6 +122,8 @@ async fn suite() -> bool {
         "proof::auditor",
         "proof::crash_points",
         "proof::postgres_crash_points",
+        "proof::planted_bugs",
+        "proof::power_cut",
         "proof::soak",
         "proof::postgres_soak",
         "proof::cut_networks",
@@ -126,6 +145,12 @@ async fn suite() -> bool {
                 let journal = Database::Postgres;
                 command(Command::CrashPoints(points::Arguments { journal, ..Default::default() })).await
             }
+            "proof::planted_bugs" if planted::possible() => planted::suite().await,
+            "proof::planted_bugs" => {
+                println!("planted bugs are not compiled in (--features planted-bugs,crash-points): left out");
+                continue;
+            }
+            "proof::power_cut" => command(Command::PowerCut(power_cut::Arguments::short())).await,
             "proof::cut_networks" => command(Command::Network(network::Arguments::default())).await,
             "proof::postgres_soak" => soaks(Database::Postgres).await,
             _ => soaks(Database::Sqlite).await,

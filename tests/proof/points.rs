@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Trials at a time
     #[arg(long)]
     pub(crate) jobs: Option<usize>,
+    /// Begins no more trials after one in which the auditor found something
+    #[arg(long)]
+    pub(crate) stop_at_first: bool,
     /// How often each is done
     #[arg(long)]
     pub(crate) times: Option<usize>,
@@ -98,6 +101,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
     let started = Instant::now();
     let servers = Arc::new(tokio::task::block_in_place(|| Servers::start(journal)));
     let places = Arc::new(Semaphore::new(arguments.jobs.unwrap_or(3).max(1)));
+    let stop_at_first = arguments.stop_at_first;
     let tasks: Vec<_> = trials
         .into_iter()
         .map(|trial| {
@@ -105,8 +109,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
             // A thread each: the future of a database query cannot always be shown to be `Send`.
             let task = tokio::task::spawn_blocking(move || {
                 here.block_on(async {
-                    let _place = places.acquire().await;
-                    one(&servers, trial).await
+                    // Closed: what follows is not done any more.
+                    let Ok(_place) = places.acquire().await else { return Ok(true) };
+                    let audit = one(&servers, trial).await?;
+                    if stop_at_first && audit.tells_of_more_than_the_run() {
+                        places.close();
+                    }
+                    Ok::<_, String>(audit.is_clean())
                 })
             });
             (trial, task)
@@ -131,7 +140,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
     Ok(failed == 0)
 }
 
-async fn one(servers: &Servers, trial: Trial) -> Result<bool, String> {
+async fn one(servers: &Servers, trial: Trial) -> Result<Audit, String> {
     let started = Instant::now();
     let stage = Stage::new(servers.redis.url(), servers.place().await, trial.profile).await?;
     let mut audit = judge(&stage, trial).await?;
@@ -147,7 +156,7 @@ async fn one(servers: &Servers, trial: Trial) -> Result<bool, String> {
         lines.push(format!("        files: {}", stage.keep().await.display()));
     }
     println!("{}", lines.join("\n"));
-    Ok(audit.is_clean())
+    Ok(audit)
 }
 
 async fn judge(stage: &Stage, trial: Trial) -> Result<Audit, String> {

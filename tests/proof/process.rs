@@ -73,6 +73,23 @@ impl Process {
         self.frozen = self.guarded.is_some();
     }
 
+    /// The same, until each of its threads stands still: one that is inside a system call ends that first.
+    pub(crate) fn stop_all(&mut self) {
+        self.stop();
+        let Some(pid) = self.guarded.as_mut().map(|guarded| guarded.child().id()) else { return };
+        let stands =
+            |stat: &str| stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('T'));
+        let all_stand = || {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            let mut stats = threads.filter_map(|one| std::fs::read_to_string(one.path().join("stat")).ok());
+            stats.all(|stat| stands(&stat))
+        };
+        let started = Instant::now();
+        while !all_stand() && started.elapsed().as_secs() < 10 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// It stopped, or did not stop, by itself.
     pub(crate) fn note_frozen(&mut self, frozen: bool) {
         self.frozen = frozen && self.guarded.is_some();

@@ -12,6 +12,8 @@ use crate::domain::decide::{Decision, Input, Rules};
 use crate::domain::event::EventKind;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::{self, Bug};
 use crate::ports::journal::{JournalError, JournalObserver};
 use crate::ports::publisher::Published;
 
@@ -25,6 +27,9 @@ pub(super) const MAX_WAITING: usize = 256;
 
 /// How often a batch is decided again because another worker was faster, before one of its inputs is blamed.
 const MAX_RACES: usize = 8;
+
+#[cfg(feature = "planted-bugs")]
+mod careless;
 
 pub(super) type Decided = Vec<Result<Decision, JournalError>>;
 
@@ -101,6 +106,10 @@ impl<S: Store> Writer<S> {
                 drop(reply.send(Ok(Vec::new())));
             }
             return;
+        }
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(Bug::PublishBeforeCommit) && self.answer_first(&inputs, &mut callers).await {
+            return marked.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
         }
         let mut decided = Vec::with_capacity(inputs.len());
         let result = self.transact(&inputs, &mut decided).await;

@@ -16,6 +16,7 @@ use crate::domain::order::ContentHash;
 
 use crate::domain::request::{Received, Request};
 use crate::domain::time::Timestamp;
+use crate::planted::{self, Bug};
 use crate::ports::inbox::{Batch, Inbox, InboxError};
 
 use super::Shared;
@@ -138,6 +139,9 @@ impl RedisInbox {
         let settings = &self.shared.settings;
         let mut cmd = redis::cmd("XREADGROUP");
         cmd.arg("GROUP").arg(&settings.group).arg(&settings.consumer);
+        if planted::is(Bug::AckBeforeCommit) {
+            cmd.arg("NOACK");
+        }
         cmd.arg("COUNT").arg(settings.batch_size.max(1));
         cmd.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(1).max(1));
         cmd.arg("STREAMS").arg(&self.shared.names.pending).arg(">");

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use redis::Cmd;
 
 use crate::domain::ids::{EntryId, OrderId};
+use crate::planted::{self, Bug};
 use crate::ports::publisher::{
     Answers, Finish, FinishAnswer, OrderAnswer, OrderUpdate, Publication, PublishError, Publisher, STALE_MS,
 };
@@ -35,8 +36,16 @@ pub struct RedisPublisher {
 
 impl RedisPublisher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, script: Script::new(include_str!("scripts/publish.lua")) }
+        Self { shared, script: Script::new(lua()) }
     }
+}
+
+fn lua() -> &'static str {
+    let lua = include_str!("scripts/publish.lua");
+    if planted::is(Bug::FinishWithoutOwner) {
+        return lua.replacen("if mine[id] then", "if true then", 1).leak();
+    }
+    lua
 }
 
 #[async_trait]

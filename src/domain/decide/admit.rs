@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::amount::{Amount, Quantity};
 use crate::domain::event::{Attempt, EventKind};
-use crate::domain::ids::BrokerName;
+use crate::domain::ids::{BrokerName, OrderId};
 use crate::domain::ledger::{AttemptKind, AttemptRecord, Lease, Ledger, OrderRecord, RequestRecord};
 use crate::domain::market::Market;
 use crate::domain::order::{ApplyError, ContentHash, Order, OrderSpec};
@@ -12,6 +12,7 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::{OrderRef, Outcome, OutcomeResult, Received, Refused, Request, RequestKind};
 use crate::domain::risk::{self, RiskView};
 use crate::domain::status::Status;
+use crate::planted::{self, Bug};
 
 use super::{Admit, Decision, Effect, Rules, Wait, conclude};
 
@@ -27,7 +28,9 @@ impl Rules {
             return Ok(finished_before(ledger, outcome.clone()));
         }
         let content = spec.content_hash().unwrap_or(received.hash);
-        if let Some(id) = ledger.by_client_id.get(&spec.client_order_id).copied() {
+        let same_entry = |id: &OrderId| ledger.order(id).is_some_and(|record| record.request == received.key);
+        let known = ledger.by_client_id.get(&spec.client_order_id).copied();
+        if let Some(id) = known.filter(|id| !planted::is(Bug::DedupeByEntry) || same_entry(id)) {
             return self.known(ledger, admit, spec, id, content);
         }
         if let Err(refusal) = self.check(ledger, admit, spec) {
@@ -94,7 +97,7 @@ impl Rules {
         ledger: &mut Ledger,
         admit: &Admit,
         spec: &OrderSpec,
-        id: crate::domain::ids::OrderId,
+        id: OrderId,
         content: ContentHash,
     ) -> Result<Decision, ApplyError> {
         let received = &admit.received;

@@ -97,6 +97,11 @@ impl Audit {
         self.found.is_empty()
     }
 
+    /// Something is wrong with what was done, not only with the run itself.
+    pub(crate) fn tells_of_more_than_the_run(&self) -> bool {
+        self.found.keys().any(|fault| *fault != Fault::Run)
+    }
+
     /// Every counter in one line.
     pub(crate) fn summary(&self) -> String {
         let faults: Vec<String> =

@@ -24,6 +24,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::task::JoinHandle;
 
 use crate::domain::decide::Rules;
+use crate::planted::{self, Bug};
 use crate::ports::clock::Clock;
 use crate::ports::journal::{JournalError, JournalObserver};
 
@@ -75,13 +76,17 @@ fn options(url: &str) -> Result<SqliteConnectOptions, JournalError> {
     Ok(options
         .journal_mode(SqliteJournalMode::Wal)
         // NORMAL loses commits in a power cut.
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(if is_careless() { SqliteSynchronous::Normal } else { SqliteSynchronous::Full })
         .busy_timeout(LOCK_WAIT)
         .statement_cache_capacity(256)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")
         .disable_statement_logging())
+}
+
+fn is_careless() -> bool {
+    planted::is(Bug::SynchronousNormal)
 }
 
 async fn connect(url: &str) -> Result<SqliteConnection, JournalError> {
@@ -111,7 +116,7 @@ async fn assert_durable(conn: &mut SqliteConnection, url: &str) -> Result<(), Jo
         .fetch_one(&mut *conn)
         .await
         .map_err(|e| unavailable(url, &e))?;
-    if synchronous >= 2 && mode.eq_ignore_ascii_case("wal") {
+    if (synchronous >= 2 || is_careless()) && mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
     Err(JournalError::Unavailable {
