@@ -58,7 +58,10 @@ pub async fn migrate(url: &str) -> Result<usize, JournalError> {
     let mut conn = connect(url).await?;
     let started = Instant::now();
     while let Err(error) = MIGRATIONS.run(&mut conn).await {
-        if started.elapsed() > PATIENCE || !error.to_string().contains("locked") {
+        // Another worker starts, too: its schema is in the way until its commit is seen.
+        let text = error.to_string();
+        let raced = ["locked", "already exists", "UNIQUE constraint failed"].iter().any(|w| text.contains(w));
+        if started.elapsed() > PATIENCE || !raced {
             return Err(JournalError::Unavailable {
                 what: url.to_owned(),
                 why: format!("the schema cannot be brought up to date: {error}"),

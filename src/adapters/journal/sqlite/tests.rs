@@ -281,3 +281,20 @@ async fn the_file_is_durable_by_what_it_says_itself() {
     drop(journal);
     conn.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_that_start_together_make_one_schema() {
+    for _ in 0..10 {
+        let lab = Lab::new();
+        let url = lab.settings().url;
+        let starting: Vec<_> = (0..6)
+            .map(|_| {
+                let url = url.clone();
+                tokio::spawn(async move { migrate(&url).await })
+            })
+            .collect();
+        for started in starting {
+            started.await.unwrap().unwrap();
+        }
+    }
+}
