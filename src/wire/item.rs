@@ -46,6 +46,12 @@ pub(super) fn shown(text: &str) -> String {
     format!("`{}`", cut(text))
 }
 
+/// A key in a path: one that would not be seen there, such as an empty one, stands in quotes.
+pub(super) fn key_shown(key: &str) -> String {
+    let begins_visibly = key.starts_with(|c: char| !c.is_whitespace() && c != '`');
+    if begins_visibly { cut(key) } else { shown(key) }
+}
+
 /// Whether `key` is `name` (in `snake_case`) in any case, with its underscores or without any.
 pub(super) fn is_name(key: &str, name: &str) -> bool {
     let initial = |text: &str| text.as_bytes().first().map(u8::to_ascii_lowercase);
@@ -98,7 +104,7 @@ impl<'o> Item<'o> {
     /// `order_type.Limit.price`, as the producer spelled it; the request field's name for the root.
     pub(super) fn path(&self) -> String {
         let own = match self.step {
-            Step::Key(key) => cut(key),
+            Step::Key(key) => key_shown(key),
             Step::Index(index) => index.to_string(),
         };
         match self.parent {

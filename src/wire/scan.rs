@@ -108,11 +108,15 @@ fn place(name: &str, bytes: &[u8], offset: usize) -> String {
         .iter()
         .take(MAX_DEPTH)
         .map_while(|frame| match frame {
-            Frame::Object(key) => key.map(|key| item::cut(&String::from_utf8_lossy(key))),
+            Frame::Object(key) => key.map(|key| item::key_shown(&String::from_utf8_lossy(key))),
             Frame::Array(index) => Some(index.to_string()),
         })
         .collect();
-    if path.is_empty() { name.to_owned() } else { path.join(".") }
+    match frames.first() {
+        _ if path.is_empty() => name.to_owned(),
+        Some(Frame::Array(_)) => format!("{name}.{}", path.join(".")),
+        _ => path.join("."),
+    }
 }
 
 /// Where the string that begins at `start` has its closing quote, or the end of `bytes`.

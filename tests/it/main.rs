@@ -33,6 +33,7 @@ mod duplicates;
 mod examples;
 mod exchange;
 mod flat_form;
+mod fuzz;
 mod http;
 mod import_rules;
 mod invalid_payloads;

@@ -1,6 +1,5 @@
 //! The pending stream as one consumer of its group reads it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::ports::inbox::{Batch, Inbox, InboxError};
 
 use super::Shared;
 use super::control::{self, Phase};
+use super::raw::{entries, pairs};
 use super::takeover::{Begun, Takeover};
 
 /// A blocking read lasts this long at most; the server ends it, never we.
@@ -54,8 +54,6 @@ pub struct RedisInbox {
     failures: u32,
     takeover: Takeover,
     look_at: Instant,
-    /// What `next` gave out and may not be finished: of our pending list, the rest never reached us.
-    handed: HashSet<EntryId>,
 }
 
 /// While it lives, `next` is under way.
@@ -77,7 +75,6 @@ impl RedisInbox {
             reader: None,
             failures: 0,
             look_at: Instant::now(),
-            handed: HashSet::new(),
         }
     }
 
@@ -96,12 +93,12 @@ impl RedisInbox {
             self.look_around().await?;
             self.look_at = Instant::now() + self.look_every();
         }
-        match self.takeover.begin(&self.handed).await {
+        match self.takeover.begin().await {
             Ok(begun) if begun.is_empty() => Ok(None),
             Ok(begun) => {
                 crash::point(Point::TakeoverClaimed);
                 let take = |Begun { id, deliveries, body }| {
-                    self.handed.insert(id);
+                    self.shared.handed.add(id);
                     match body {
                         Some(fields) => self.received(id, &fields, deliveries),
                         None => self.trimmed(id, deliveries),
@@ -118,8 +115,8 @@ impl RedisInbox {
     }
 
     async fn look_around(&mut self) -> Result<(), InboxError> {
-        match self.takeover.look_around(&self.handed).await {
-            Ok(held) => self.handed.retain(|id| held.contains(id)),
+        match self.takeover.look_around().await {
+            Ok(held) => self.shared.handed.keep(&held),
             // There is nothing to take over; the read that follows makes the group.
             Err(fault) if is_without_group(fault.code()) => self.takeover.clear(),
             Err(fault) => return Err(control::error("looking for abandoned entries", fault)),
@@ -224,7 +221,7 @@ impl RedisInbox {
     fn batch(&mut self, answer: Value) -> Batch {
         let mut requests = Vec::new();
         for (id, body) in entries(answer) {
-            self.handed.insert(id);
+            self.shared.handed.add(id);
             requests.push(match body {
                 Some(fields) => self.received(id, &fields, 1),
                 None => self.trimmed(id, 1),
@@ -238,9 +235,7 @@ impl RedisInbox {
     }
 
     fn received(&self, id: EntryId, fields: &[Value], deliveries: u32) -> Received {
-        let pairs: Vec<(&[u8], &[u8])> =
-            fields.chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
-        (self.decode)(&RawEntry { key: &self.key(id), fields: &pairs, deliveries })
+        (self.decode)(&RawEntry { key: &self.key(id), fields: &pairs(fields), deliveries })
     }
 
     /// Somebody trimmed the stream of requests: what its first owner journaled of it decides.
@@ -297,33 +292,4 @@ impl RedisInbox {
 /// `UNBLOCKED` is what a blocked read of a deleted stream gets on 7.0.
 fn is_without_group(code: Option<&str>) -> bool {
     matches!(code, Some("NOGROUP" | "UNBLOCKED"))
-}
-
-/// The entries of a read of one stream: id, and fields and values in turn.
-fn entries(answer: Value) -> Vec<(EntryId, Option<Vec<Value>>)> {
-    let Value::Array(streams) = answer else { return Vec::new() };
-    let mut found = Vec::new();
-    for stream in streams {
-        let Value::Array(mut named) = stream else { continue };
-        let Some(Value::Array(list)) = named.pop() else { continue };
-        found.extend(list.into_iter().filter_map(entry));
-    }
-    found
-}
-
-fn entry(value: Value) -> Option<(EntryId, Option<Vec<Value>>)> {
-    let Value::Array(parts) = value else { return None };
-    let mut parts = parts.into_iter();
-    let id = std::str::from_utf8(bytes(&parts.next()?)).ok()?.parse().ok()?;
-    match parts.next() {
-        Some(Value::Array(fields)) => Some((id, Some(fields))),
-        _ => Some((id, None)),
-    }
-}
-
-fn bytes(value: &Value) -> &[u8] {
-    match value {
-        Value::BulkString(bytes) => bytes,
-        _ => &[],
-    }
 }

@@ -10,11 +10,13 @@ use crate::ports::clock::Clock;
 
 mod connect;
 mod control;
+mod handed;
 mod inbox;
 mod names;
 mod outcomes;
 mod publisher;
 mod quotes;
+mod raw;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ pub use names::Names;
 pub use outcomes::{RedisOutcomes, StreamEntry};
 pub use publisher::RedisPublisher;
 pub use quotes::RedisQuotes;
+pub use raw::{entries, pairs};
 
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
@@ -62,6 +65,7 @@ struct Shared {
     settings: RedisSettings,
     names: Names,
     link: connect::Link,
+    handed: handed::Handed,
 }
 
 impl Redis {
@@ -69,7 +73,8 @@ impl Redis {
     pub async fn connect(settings: RedisSettings) -> Result<Self, RedisFault> {
         let link = connect::Link::open(&settings.url, settings.pool_size).await?;
         let names = Names::new(&settings.prefix, &settings.group);
-        Ok(Self { shared: Arc::new(Shared { settings, names, link }) })
+        let handed = handed::Handed::default();
+        Ok(Self { shared: Arc::new(Shared { settings, names, link, handed }) })
     }
 
     /// Whether a consumer of this name is alive: its heartbeat is there.

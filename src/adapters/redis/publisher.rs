@@ -239,15 +239,19 @@ fn take(shared: &Shared, call: &Call<'_>, numbers: &[i64], answers: &mut Answers
             Err(_) => OrderAnswer::Behind((-1 - number).unsigned_abs()),
         });
     }
-    for number in finishes {
-        answers.finishes.push(match number {
+    for (finish, number) in call.finishes.iter().zip(finishes) {
+        let answer = match number {
             0 => FinishAnswer::Done,
             1 => FinishAnswer::FinishedAlready,
             2 => FinishAnswer::Anothers,
             3 => FinishAnswer::Gone,
             4 => FinishAnswer::Behind,
             _ => return Err(strange()),
-        });
+        };
+        if answer != FinishAnswer::Behind {
+            shared.handed.end(finish.entry);
+        }
+        answers.finishes.push(answer);
     }
     Ok(())
 }

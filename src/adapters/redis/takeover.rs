@@ -57,10 +57,9 @@ impl Takeover {
     }
 
     /// Finds candidates. Returns what is still pending, ours or a dead consumer's.
-    pub(super) async fn look_around(
-        &mut self,
-        handed: &HashSet<EntryId>,
-    ) -> Result<HashSet<EntryId>, RedisFault> {
+    pub(super) async fn look_around(&mut self) -> Result<HashSet<EntryId>, RedisFault> {
+        // Copied before the lists are read: what is finished meanwhile is not taken for lost.
+        let handed = self.shared.handed.copy();
         let me = &*self.shared.settings.consumer;
         let holders = self.holders().await?;
         let others: Vec<Arc<str>> = holders.iter().filter(|name| &***name != me).cloned().collect();
@@ -68,7 +67,7 @@ impl Takeover {
         let mut found = Vec::new();
         let mut more = false;
         if let Some(own) = holders.into_iter().find(|name| &**name == me) {
-            self.own(&own, handed, &mut seen, &mut found).await?;
+            self.own(&own, &handed, &mut seen, &mut found).await?;
         }
         let limit = self.shared.settings.claim_idle.as_millis();
         for holder in self.dead(others).await? {
@@ -88,10 +87,10 @@ impl Takeover {
     }
 
     /// Takes the oldest candidates that may be taken together: none where there is nothing to take over.
-    pub(super) async fn begin(&mut self, handed: &HashSet<EntryId>) -> Result<Vec<Begun>, RedisFault> {
+    pub(super) async fn begin(&mut self) -> Result<Vec<Begun>, RedisFault> {
         loop {
             if self.candidates.is_empty() && self.more {
-                self.look_around(handed).await?;
+                self.look_around().await?;
             }
             if self.candidates.is_empty() {
                 return Ok(Vec::new());

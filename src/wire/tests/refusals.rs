@@ -29,6 +29,9 @@ fn check_type(typed: &str, code: Code, parts: &[&str]) {
 fn unknown_fields_are_named() {
     check(r#""quantitty":"1""#, &["quantitty", "not a field of an order"]);
     check(r#""si_de":"Buy""#, &["si_de"]);
+    check(r#""":1"#, &["`` is not a field of an order"]);
+    check(r#"" side":1"#, &["` side` is not a field of an order"]);
+    check(r#""metadata":{"":1,"":2}"#, &["metadata.`` appears twice"]);
     check(r#""execution_instructions":{"postonly":true,"hidden":1}"#, &["execution_instructions.hidden"]);
     check(r#""conditions":[{"condition_type":"Price","when":1}]"#, &["conditions.0.when"]);
     check(r#""time_in_force":{"GTD":{"expires_at":"2030-01-01T00:00:00Z","x":1}}"#, &["time_in_force.GTD.x"]);
@@ -249,6 +252,7 @@ fn characters_that_cannot_be_kept_are_refused() {
     check("\"metadata\":{\"x\":\"a\0b\"}", &["metadata.x", "NUL"]);
     check("\"strategy_id\":\"a\nb\"", &["strategy_id", "control character"]);
     check(r#""strategy_id":"a\nb""#, &["strategy_id", "control character"]);
+    check_order("[\"a\", \"b\0\"]", Code::InvalidPayload, &["order.1 has a NUL character"]);
     check(r#""strategy_id":"\ud800""#, &["strategy_id", "surrogate"]);
     check(r#""metadata":{"x":"\udc00x"}"#, &["metadata.x", "surrogate"]);
     check(&format!(r#""signal_id":"{}""#, "é".repeat(257)), &["signal_id", "256 characters"]);
@@ -279,6 +283,7 @@ fn broken_json_names_the_field() {
         (r#"{"symbol":"X" "side":1}"#, ["symbol is not valid JSON", "near `\"side\":1}`"]),
         (r#"{"symbol":"X"} x"#, ["order is not valid JSON: trailing characters", "near `x`"]),
         (r#"{"symbol":"X",}"#, ["order is not valid JSON", "trailing comma"]),
+        (r#"{"":x}"#, ["`` is not valid JSON", "near `x}`"]),
         ("{'symbol':'X'}", ["order is not valid JSON", "key must be a string"]),
     ] {
         check_order(json, Code::InvalidPayload, &parts);

@@ -282,19 +282,14 @@ async fn the_file_is_durable_by_what_it_says_itself() {
     conn.close().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn workers_that_start_together_make_one_schema() {
     for _ in 0..10 {
         let lab = Lab::new();
         let url = lab.settings().url;
-        let starting: Vec<_> = (0..6)
-            .map(|_| {
-                let url = url.clone();
-                tokio::spawn(async move { migrate(&url).await })
-            })
-            .collect();
-        for started in starting {
-            started.await.unwrap().unwrap();
+        let starting = (0..6).map(|_| migrate(&url));
+        for started in futures_util::future::join_all(starting).await {
+            started.unwrap();
         }
     }
 }
