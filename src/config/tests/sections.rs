@@ -156,7 +156,6 @@ fn what_does_not_exist_yet_is_refused_by_name() {
     for (text, expected) in [
         ("redis.url = \"redis+sentinel://h/m\"", "redis.url: redis+sentinel:// is not built yet"),
         ("redis.url = [\"redis://a\", \"redis://b\"]", "redis.url: a list is not built yet"),
-        ("database.url = \"postgres://h/d\"", "database.url: PostgreSQL comes with a later version"),
         ("broker.mode = \"practice\"", "broker.mode = \"practice\": not built yet in this version"),
         ("broker.mode = \"live\"", "will also need ORDER_EXECUTION_LIVE=yes"),
         ("broker.mode = \"dry\"", "must be \"mock\", \"practice\" or \"live\""),

@@ -57,10 +57,11 @@ pub struct SqliteSettings {
 pub async fn migrate(url: &str) -> Result<usize, JournalError> {
     let mut conn = connect(url).await?;
     let started = Instant::now();
-    while let Err(error) = MIGRATIONS.run(&mut conn).await {
-        // Another worker starts, too: its schema is in the way until its commit is seen.
-        let text = error.to_string();
-        let raced = ["locked", "already exists", "UNIQUE constraint failed"].iter().any(|w| text.contains(w));
+    loop {
+        let before = applied(&mut conn).await;
+        let Err(error) = MIGRATIONS.run(&mut conn).await else { break };
+        // Another worker starts, too: it has the lock, or its schema was in the way of ours.
+        let raced = error.to_string().contains("locked") || applied(&mut conn).await > before;
         if started.elapsed() > PATIENCE || !raced {
             return Err(JournalError::Unavailable {
                 what: url.to_owned(),
@@ -72,6 +73,12 @@ pub async fn migrate(url: &str) -> Result<usize, JournalError> {
     upgrade::find_closings(&mut conn).await.map_err(|error| unavailable(url, &error))?;
     conn.close().await.map_err(|error| unavailable(url, &error))?;
     Ok(MIGRATIONS.iter().count())
+}
+
+/// How many migrations the file has; 0 where it has no schema yet.
+async fn applied(conn: &mut SqliteConnection) -> i64 {
+    let count = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(conn).await;
+    count.unwrap_or(0)
 }
 
 fn options(url: &str) -> Result<SqliteConnectOptions, JournalError> {
