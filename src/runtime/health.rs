@@ -122,6 +122,13 @@ impl Health {
 }
 
 impl Component {
+    /// Whether it has reported that it is ok within this time.
+    #[must_use]
+    pub fn was_ok_within(&self, time: Duration) -> bool {
+        let state = self.health.lock();
+        state.components.get(self.index).is_some_and(|entry| entry.last_good.elapsed() <= time)
+    }
+
     pub fn ok(&self, message: impl Into<Sentence>) {
         self.say(true, message.into());
     }

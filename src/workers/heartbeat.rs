@@ -29,8 +29,12 @@ async fn beat(context: &Context, every: Duration) {
 
 async fn measure(context: &Context) -> Result<(), EngineError> {
     let control = &context.engine.control;
-    control.heartbeat().await?;
-    control.renew(context.settings.claim_idle / 3).await?;
+    if context.can_journal() {
+        control.heartbeat().await?;
+        control.renew(context.settings.claim_idle / 3).await?;
+    } else {
+        control.ping().await?;
+    }
     let depth = control.depth().await?;
     let now_ms = context.engine.clock.now().micros() / 1000;
     let age = depth.oldest.map(|oldest| {

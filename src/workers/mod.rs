@@ -61,6 +61,9 @@ impl Limits {
 /// Pauses between attempts while something is away.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// A journal that was away for less is waited for.
+const JOURNAL_GRACE: Duration = Duration::from_secs(5);
+
 impl Context {
     /// Does `work` until it succeeds: what is away comes back, and nothing is given up meanwhile.
     async fn persist<T, F: Future<Output = Result<T, EngineError>>>(
@@ -77,6 +80,12 @@ impl Context {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// What it takes it can also journal. A worker that cannot, for longer than a moment, takes no requests and lets
+    /// others have those that it holds; where none of them can, either, they all leave them where they are.
+    fn can_journal(&self) -> bool {
+        self.journal.was_ok_within(self.settings.claim_idle.max(JOURNAL_GRACE))
     }
 
     /// Says which component an error is of.

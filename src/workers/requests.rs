@@ -54,6 +54,10 @@ async fn read(
     let mut pause = PAUSES.0;
     let mut announced = false;
     while !context.shutdown.is_cancelled() {
+        if !context.can_journal() {
+            tokio::time::sleep(PAUSES.0).await;
+            continue;
+        }
         let enough = places.taken() >= context.settings.max_in_flight;
         let next = if enough { inbox.next_abandoned().await } else { inbox.next().await };
         match next {

@@ -30,7 +30,8 @@ impl Desk {
                 .set("broker.mock.request_timeout_ms", "400")
                 .set("broker.mock.settle_ms", "300")
                 .set("broker.mock.recv_window_ms", "400")
-                .set("broker.retry_ms", "5000")
+                // More than a loaded machine needs for all attempts of a test.
+                .set("broker.retry_ms", "20000")
                 .set("worker.claim_idle_ms", "600");
         })
         .await;
@@ -157,7 +158,10 @@ async fn an_order_that_never_arrived_is_sent_again_where_that_is_safe() {
 #[tokio::test]
 async fn what_was_turned_away_is_sent_again() {
     for profile in [Forever, Deadline, OneShot] {
-        let desk = Desk::new(profile).await;
+        let mut desk = Desk::new(profile).await;
+        desk.lab.adjust(|s| {
+            s.set("broker.retry_ms", "5000");
+        });
         let _worker = desk.lab.worker().await;
         desk.fault("submit", json!({"status": {"status": 429, "retry_after_s": 1}}), 2).await;
         let outcome = desk.lab.execute(&market("a", "BTCUSDT", "Buy", "1")).await;

@@ -65,11 +65,11 @@ impl Servers {
 }
 
 /// How long the armed worker may take to reach its point.
-const HIT_WITHIN: Duration = Duration::from_secs(10);
+const HIT_WITHIN: Duration = Duration::from_secs(20);
 /// A worker that is frozen inside a transaction keeps all others out: it is woken after so long.
 const LONGEST_FREEZE: Duration = Duration::from_millis(2500);
-const OUTCOMES_WITHIN: Duration = Duration::from_secs(25);
-const REST_WITHIN: Duration = Duration::from_secs(15);
+const OUTCOMES_WITHIN: Duration = Duration::from_secs(60);
+const REST_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
     if !cfg!(feature = "crash-points") {

@@ -7,7 +7,7 @@ use order_execution::crash::Point;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const PREPARED_WITHIN: Duration = Duration::from_secs(20);
+const PREPARED_WITHIN: Duration = Duration::from_secs(45);
 
 /// What must be there before the armed worker starts.
 pub(crate) async fn prepare(stage: &Stage, scenario: Scenario) -> Result<(), String> {
@@ -64,7 +64,7 @@ async fn dies(stage: &Stage, point: Point) -> Result<(), String> {
     first.start(&command);
     let started = Instant::now();
     while first.is_running() {
-        if started.elapsed() > Duration::from_secs(10) {
+        if started.elapsed() > Duration::from_secs(20) {
             return Err(format!("the first worker does not die at {}", point.as_str()));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
