@@ -42,6 +42,8 @@ pub(crate) struct Report {
 
 /// How long requests are sent and things go wrong.
 const ACTIVE_US: i64 = 8_000_000;
+/// Nothing is on its way for longer.
+const LATEST_US: i64 = 8_000_000;
 /// How long it may take until all is quiet again.
 const PATIENCE_US: i64 = 180_000_000;
 /// Time goes on by so much at most: a timer may ring so late.
@@ -75,6 +77,8 @@ pub(crate) fn run(plan: &Plan) -> Report {
     let mut run = Run { site, slots, report: Report::default(), stormy: true, next_trouble: START_US, lossy };
     run.until(START_US + ACTIVE_US, |_| false);
     run.heal();
+    // What was sent meanwhile arrives, however late.
+    run.until_within(LATEST_US, |_| false);
     let rested = run.until_within(PATIENCE_US, Run::is_quiet);
     // What still rests at the broker ends.
     run.site.exchange.close();
@@ -249,7 +253,16 @@ impl Run {
     }
 
     fn is_quiet(&self) -> bool {
-        !self.site.server.has_entries() && self.site.database.is_quiet() && self.unpublished().is_none()
+        !self.site.server.has_entries()
+            && self.site.database.is_quiet()
+            && self.unpublished().is_none()
+            && self.feed_is_read()
+    }
+
+    /// The journal has heard everything that the exchange has to tell.
+    fn feed_is_read(&self) -> bool {
+        self.site.kind == Kind::Embedded
+            || self.site.database.tables().cursor() >= self.site.exchange.books().told()
     }
 
     fn has_ended(&self) -> bool {

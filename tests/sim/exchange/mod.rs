@@ -87,6 +87,13 @@ pub(crate) struct Books {
     names: u64,
 }
 
+impl Books {
+    /// How much its feed has to tell.
+    pub(crate) fn told(&self) -> u64 {
+        self.log.len() as u64
+    }
+}
+
 pub(crate) struct Exchange {
     books: Mutex<Books>,
     pub(crate) world: Arc<World>,

@@ -202,6 +202,11 @@ impl Tables {
             .collect()
     }
 
+    /// How far the broker's feed is merged.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursors.values().copied().max().unwrap_or(0)
+    }
+
     /// By client order id, for the auditor.
     pub(crate) fn by_client(&self) -> HashMap<&str, &OrderRecord> {
         self.orders.values().map(|record| (record.order.spec.client_order_id.as_str(), record)).collect()
