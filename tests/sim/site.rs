@@ -77,7 +77,6 @@ pub(crate) struct Site {
     pub(crate) kind: Kind,
     rules: Arc<Rules>,
     metrics: Metrics,
-    health: Health,
 }
 
 /// A worker and what is known of it from outside.
@@ -112,7 +111,6 @@ impl Site {
             to_broker: Weather::new(20_000),
             rules: Arc::new(rules),
             metrics: Metrics::new(),
-            health: Health::new(),
             world,
             auditor,
             database,
@@ -173,12 +171,14 @@ impl Site {
             worker: name.clone(),
             forgettable: Forgettable::default(),
         };
+        // Of this process alone: its clock is no other's.
+        let health = Health::new();
         let context = Context {
             engine: Arc::new(engine),
             metrics: self.metrics.clone(),
             calls: self.metrics.exchange_call("mock", "submit"),
-            redis: self.health.component("redis", None),
-            journal: self.health.component("journal", None),
+            redis: health.component("redis", None),
+            journal: health.component("journal", None),
             shutdown: shutdown.token(),
             settings: Limits {
                 max_in_flight: 64,

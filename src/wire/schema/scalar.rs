@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::domain::amount::{Amount, MAX_DIGITS, Price, Quantity};
+use crate::domain::amount::{Amount, MAX_DIGITS, MAX_SCALE, Price, Quantity};
 use crate::domain::ids::{BrokerName, ClientOrderId, OrderId, Symbol};
 use crate::domain::time::Timestamp;
 use crate::wire::item::MAX_TEXT;
@@ -33,11 +33,11 @@ fn digits(what: &str, pattern: &str) -> Schema {
     json_schema!({ "type": "string", "description": what, "pattern": pattern })
 }
 
-/// At most 28 digits from the first that is not 0 on, and at most 28 behind the point: what an amount can hold.
+/// At most 28 digits from the first that is not 0 on, and only zeros after the 28th behind the point: what an amount
+/// can hold.
 fn bounded(before: &str) -> String {
     format!(
-        r"^{before}(?!0*\.?0*[1-9](?:\.?[0-9]){{{MAX_DIGITS}}})(?![0-9]*\.[0-9]{{{}}})[0-9]+(?:\.[0-9]+)?$",
-        MAX_DIGITS + 1
+        r"^{before}(?!0*\.?0*[1-9](?:\.?[0-9]){{{MAX_DIGITS}}})(?![0-9]*\.[0-9]{{{MAX_SCALE}}}[0-9]*[1-9])[0-9]+(?:\.[0-9]+)?$"
     )
 }
 

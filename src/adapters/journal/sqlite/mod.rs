@@ -11,12 +11,11 @@ mod upgrade;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -55,35 +54,47 @@ pub struct SqliteSettings {
 
 /// Brings the schema of the database up to date; says how many migrations it has now.
 pub async fn migrate(url: &str) -> Result<usize, JournalError> {
-    let mut conn = connect(url).await?;
-    let started = Instant::now();
-    loop {
-        let before = applied(&mut conn).await;
-        let Err(error) = MIGRATIONS.run(&mut conn).await else { break };
-        // Another worker starts, too: it has the lock, or its schema was in the way of ours.
-        let raced = error.to_string().contains("locked") || applied(&mut conn).await > before;
-        if started.elapsed() > PATIENCE || !raced {
-            return Err(JournalError::Unavailable {
-                what: url.to_owned(),
-                why: format!("the schema cannot be brought up to date: {error}"),
-            });
-        }
-        tokio::time::sleep(LOCK_STEP).await;
-    }
-    upgrade::find_closings(&mut conn).await.map_err(|error| unavailable(url, &error))?;
+    let conn = connect(url).await?;
     conn.close().await.map_err(|error| unavailable(url, &error))?;
     Ok(MIGRATIONS.iter().count())
 }
 
-/// How many migrations the file has; 0 where it has no schema yet.
-async fn applied(conn: &mut SqliteConnection) -> i64 {
-    let count = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(conn).await;
+/// A connection to the file, made if there is none, with its schema up to date.
+async fn connect(url: &str) -> Result<SqliteConnection, JournalError> {
+    let started = Instant::now();
+    loop {
+        let before = applied(url).await;
+        let error = match connect_now(url).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => error,
+        };
+        // Another worker starts, too: it has the lock, or its schema was in the way of ours.
+        let raced = error.is_busy() || applied(url).await > before;
+        if started.elapsed() > PATIENCE || !raced {
+            return Err(JournalError::Unavailable { what: url.to_owned(), why: error.to_string() });
+        }
+        tokio::time::sleep(LOCK_STEP).await;
+    }
+}
+
+async fn connect_now(url: &str) -> Result<SqliteConnection, OpenError> {
+    // To make a file takes a lock for which SQLite does not wait.
+    let mut conn = open_file(url).await?;
+    MIGRATIONS.run(&mut conn).await?;
+    upgrade::find_closings(&mut conn).await?;
+    Ok(conn)
+}
+
+/// How many migrations the file has; 0 where it has no schema yet, or cannot be asked.
+async fn applied(url: &str) -> i64 {
+    let Ok(options) = options(url) else { return 0 };
+    let Ok(mut conn) = options.read_only(true).connect().await else { return 0 };
+    let count = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations").fetch_one(&mut conn).await;
     count.unwrap_or(0)
 }
 
-fn options(url: &str) -> Result<SqliteConnectOptions, JournalError> {
-    let options = SqliteConnectOptions::from_str(url).map_err(|error| unavailable(url, &error))?;
-    Ok(options
+fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(SqliteConnectOptions::from_str(url)?
         .journal_mode(SqliteJournalMode::Wal)
         // NORMAL loses commits in a power cut.
         .synchronous(if is_careless() { SqliteSynchronous::Normal } else { SqliteSynchronous::Full })
@@ -99,42 +110,58 @@ fn is_careless() -> bool {
     planted::is(Bug::SynchronousNormal)
 }
 
-async fn connect(url: &str) -> Result<SqliteConnection, JournalError> {
+async fn open_file(url: &str) -> Result<SqliteConnection, OpenError> {
     let options = options(url)?.create_if_missing(true);
     if let Some(parent) = options.get_filename().parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create_directory(parent, url).await?;
+        let made = tokio::fs::create_dir_all(parent).await;
+        made.map_err(|error| format!("the folder {} cannot be made: {error}", parent.display()))?;
     }
-    let mut conn = options.connect().await.map_err(|error| unavailable(url, &error))?;
-    assert_durable(&mut conn, url).await?;
+    let mut conn = options.connect().await?;
+    assert_durable(&mut conn).await?;
     Ok(conn)
 }
 
-async fn create_directory(path: &Path, url: &str) -> Result<(), JournalError> {
-    tokio::fs::create_dir_all(path).await.map_err(|error| JournalError::Unavailable {
-        what: url.to_owned(),
-        why: format!("the folder {} cannot be made: {error}", path.display()),
-    })
-}
-
 /// Settings that durability rests on are read back, not assumed.
-async fn assert_durable(conn: &mut SqliteConnection, url: &str) -> Result<(), JournalError> {
-    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(|e| unavailable(url, &e))?;
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(|e| unavailable(url, &e))?;
+async fn assert_durable(conn: &mut SqliteConnection) -> Result<(), OpenError> {
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *conn).await?;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *conn).await?;
     if (synchronous >= 2 || is_careless()) && mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
-    Err(JournalError::Unavailable {
-        what: url.to_owned(),
-        why: format!(
-            "journal_mode is {mode} and synchronous is {synchronous}; needed are wal and 2 (FULL): is the file on a network file system?"
-        ),
-    })
+    Err(format!(
+        "journal_mode is {mode} and synchronous is {synchronous}; needed are wal and 2 (FULL): is the file on a network file system?"
+    )
+    .into())
+}
+
+/// Why a file could not be opened, or its schema not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("the schema cannot be brought up to date: {0}")]
+    Schema(#[from] MigrateError),
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl OpenError {
+    /// Another process holds the file.
+    fn is_busy(&self) -> bool {
+        match self {
+            Self::Database(error)
+            | Self::Schema(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                store::is_busy(error)
+            }
+            Self::Schema(_) | Self::Unfit(_) => false,
+        }
+    }
+}
+
+impl From<String> for OpenError {
+    fn from(why: String) -> Self {
+        Self::Unfit(why)
+    }
 }
 
 impl SqliteJournal {
@@ -146,7 +173,6 @@ impl SqliteJournal {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn JournalObserver>,
     ) -> Result<(Self, JoinHandle<()>), JournalError> {
-        migrate(&settings.url).await?;
         let mut conn = connect(&settings.url).await?;
         let step = LOCK_STEP.as_millis();
         sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {step}")))
@@ -166,10 +192,11 @@ impl SqliteJournal {
     }
 
     async fn open_readers(settings: &SqliteSettings) -> Result<SqlitePool, JournalError> {
+        let options = options(&settings.url).map_err(|error| unavailable(&settings.url, &error))?;
         SqlitePoolOptions::new()
             .max_connections(settings.readers.max(1))
             .acquire_timeout(LOCK_WAIT)
-            .connect_with(options(&settings.url)?.read_only(true))
+            .connect_with(options.read_only(true))
             .await
             .map_err(|error| unavailable(&settings.url, &error))
     }

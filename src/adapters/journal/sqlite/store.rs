@@ -144,7 +144,7 @@ impl Store for SqliteStore {
 }
 
 /// Another process holds the file.
-fn is_busy(error: &sqlx::Error) -> bool {
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(database) = error else { return false };
     // SQLITE_BUSY, with whatever it says more in the upper bits.
     database.code().and_then(|code| code.parse::<i64>().ok()).is_some_and(|code| code & 0xff == 5)
