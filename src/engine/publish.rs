@@ -262,12 +262,15 @@ impl Engine {
         }
         let (journal, forgettable) = (self.journal.clone(), self.forgettable.clone());
         tokio::spawn(async move {
-            let entries: Vec<EntryId> = published.outcomes.iter().map(|key| key.entry).collect();
+            let mut outcomes = published.outcomes.clone();
             crash::point(Point::MarkBefore);
             let marked = journal.mark_published(published).await;
             crash::point(Point::MarkAfter);
             match marked {
-                Ok(()) => forgettable.add(entries),
+                Ok(left) => {
+                    outcomes.retain(|key| !left.contains(key));
+                    forgettable.add(outcomes.into_iter().map(|key| key.entry).collect());
+                }
                 Err(error) => {
                     tracing::warn!(%error, "what was published could not be marked; it will be offered again")
                 }

@@ -39,8 +39,9 @@ pub trait Journal: Send + Sync {
     async fn transact(&self, inputs: Vec<Input>)
     -> Result<Vec<Result<Decision, JournalError>>, JournalError>;
 
-    /// Notes what is out, with the next transaction. What is not marked is offered again.
-    async fn mark_published(&self, published: Published) -> Result<(), JournalError>;
+    /// Notes what is out, with the next transaction. What is not marked is offered again. Returns the outcomes that
+    /// another worker is marking at this moment: whether it does is not known, so nothing may rest on it.
+    async fn mark_published(&self, published: Published) -> Result<Vec<RequestKey>, JournalError>;
 
     /// Loads these limits if there are none; says whether it did.
     async fn init_limits(&self, rows: &[LimitRow]) -> Result<bool, JournalError>;

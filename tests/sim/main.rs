@@ -36,6 +36,9 @@ use plant::{Fault, Plant};
 use run::{Plan, Report};
 use site::Kind;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 #[derive(Parser)]
@@ -74,8 +77,11 @@ struct Arguments {
     /// A fault that is planted
     #[arg(long)]
     plant: Option<Fault>,
-    /// Tells every effect
+    /// Runs at the same time, each in a thread of its own; as many as there are processors where it is not said
     #[arg(long)]
+    jobs: Option<usize>,
+    /// Tells every effect
+    #[arg(long, conflicts_with = "jobs")]
     trace: bool,
     /// Goes on after a seed that failed
     #[arg(long)]
@@ -125,23 +131,42 @@ fn main() -> ExitCode {
 /// Runs seeds and tells what they came to.
 fn seeds(arguments: &Arguments) -> bool {
     let started = Instant::now();
-    let mut total = Report::default();
-    let mut failed = 0;
-    for seed in arguments.seed..arguments.seed + arguments.seeds {
-        let plan = arguments.plan(seed);
-        let report = run::run(&plan);
-        if let Some(why) = &report.failure {
-            println!("seed {seed} ({}): {why}\n  {}", plan.kind.name(), again(&plan));
-            failed += 1;
+    let (seeds, total) = (AtomicU64::new(0), Mutex::new((Report::default(), 0)));
+    let jobs = if arguments.trace { 1 } else { arguments.jobs.unwrap_or_else(processors) };
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| run_seeds(arguments, &seeds, &total));
         }
-        total.add(&report);
-        if failed > 0 && !arguments.keep_going {
-            break;
-        }
-    }
+    });
+    let (total, failed) = total.into_inner().unwrap();
     total.tell(started.elapsed());
     println!("failed: {failed}");
     failed == 0
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Takes one seed after another until there are no more, or one failed.
+fn run_seeds(arguments: &Arguments, taken: &AtomicU64, total: &Mutex<(Report, u64)>) {
+    loop {
+        let nth = taken.fetch_add(1, Ordering::Relaxed);
+        if nth >= arguments.seeds {
+            return;
+        }
+        let plan = arguments.plan(arguments.seed + nth);
+        let report = run::run(&plan);
+        let mut total = total.lock().unwrap();
+        if let Some(why) = &report.failure {
+            println!("seed {} ({}): {why}\n  {}", plan.seed, plan.kind.name(), again(&plan));
+            total.1 += 1;
+            if !arguments.keep_going {
+                taken.store(arguments.seeds, Ordering::Relaxed);
+            }
+        }
+        total.0.add(&report);
+    }
 }
 
 impl Report {
@@ -211,12 +236,13 @@ fn repeats() -> bool {
         profile: None,
         requests: 40,
         plant: None,
+        jobs: None,
         trace: false,
         keep_going: false,
     };
     let trace = |seed| {
         let plan = arguments.plan(seed);
-        std::thread::spawn(move || run::run(&plan)).join().map(|report| (report.trace, report.polls))
+        thread::spawn(move || run::run(&plan)).join().map(|report| (report.trace, report.polls))
     };
     let mut seen = std::collections::HashSet::new();
     (100..116).all(|seed| {
@@ -266,6 +292,7 @@ fn short() -> bool {
         profile: None,
         requests: 60,
         plant: None,
+        jobs: None,
         trace: false,
         keep_going: true,
     };

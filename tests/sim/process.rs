@@ -22,6 +22,8 @@ pub(crate) struct Process {
     /// What its own clock shows, in the world's microseconds.
     clock_us: i64,
     pub(crate) frozen_until: i64,
+    /// When its timers are looked at again, though nothing came for it.
+    pub(crate) look_at: i64,
     pub(crate) dead: Arc<AtomicBool>,
     /// Polled in each round, beside the tasks.
     local: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>,
@@ -62,11 +64,7 @@ impl Process {
             Poll::<()>::Pending
         })));
         let (dead, local) = (Arc::default(), RefCell::default());
-        Self { runtime, laps, clock_us: now_us, frozen_until: 0, dead, local }
-    }
-
-    pub(crate) const fn clock_us(&self) -> i64 {
-        self.clock_us
+        Self { runtime, laps, clock_us: now_us, frozen_until: 0, look_at: 0, dead, local }
     }
 
     /// Starts what the process is for; nothing is polled yet.

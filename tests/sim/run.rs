@@ -46,8 +46,8 @@ const ACTIVE_US: i64 = 8_000_000;
 const LATEST_US: i64 = 8_000_000;
 /// How long it may take until all is quiet again.
 const PATIENCE_US: i64 = 180_000_000;
-/// Time goes on by so much at most: a timer may ring so late.
-const QUANTUM_US: i64 = 8_000;
+/// A timer may ring so late.
+const LATE_US: i64 = 30_000;
 /// Timers have a millisecond's grain.
 const GRAIN_US: i64 = 1_000;
 
@@ -143,7 +143,7 @@ impl Run {
             }
         }
         if !busy {
-            let quantum = self.site.world.between(GRAIN_US, QUANTUM_US);
+            let quantum = self.site.world.between(GRAIN_US, LATE_US);
             self.site.world.go_on(quantum);
         }
     }
@@ -169,13 +169,15 @@ impl Run {
             return false;
         }
         let is_awake = worker.awake.swap(false, Ordering::Relaxed);
-        if !is_awake && now - worker.process.clock_us() < GRAIN_US {
+        if !is_awake && now < worker.process.look_at {
             return false;
         }
         let budget = self.site.world.below(12) + 1;
         let ran = worker.process.run(now, budget);
         self.report.polls += ran.polls;
-        if !ran.idle {
+        if ran.idle {
+            worker.process.look_at = now + self.site.world.between(GRAIN_US, LATE_US);
+        } else {
             worker.awake.store(true, Ordering::Relaxed);
         }
         !ran.idle

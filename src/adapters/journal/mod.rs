@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::domain::decide::{Input, Rules};
+use crate::domain::ids::RequestKey;
 use crate::domain::risk::LimitRow;
 use crate::ports::journal::{Journal, JournalError, JournalObserver};
 use crate::ports::publisher::Published;
@@ -83,9 +84,9 @@ impl<R: Send + Sync> Journal for SqlJournal<R> {
         self.ask(|reply| Job::Transact { inputs, reply }).await
     }
 
-    async fn mark_published(&self, published: Published) -> Result<(), JournalError> {
+    async fn mark_published(&self, published: Published) -> Result<Vec<RequestKey>, JournalError> {
         if published.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.ask(|reply| Job::MarkPublished { published, reply }).await
     }

@@ -1,5 +1,6 @@
 //! What the writer asks of a database.
 
+use crate::domain::ids::RequestKey;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 use crate::ports::publisher::Published;
@@ -39,8 +40,12 @@ pub(super) trait Store: Send + 'static {
 
     fn append(&mut self, ledger: &Ledger) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Takes what is published out of the outboxes.
-    fn mark(&mut self, marks: &Published) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    /// Takes what is published out of the outboxes, but for what another transaction is taking out; returns the
+    /// outcomes among that.
+    fn mark(
+        &mut self,
+        marks: &Published,
+    ) -> impl Future<Output = Result<Vec<RequestKey>, sqlx::Error>> + Send;
 
     /// An error leaves open whether it was committed.
     fn commit(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::crash::{self, Point};
 use crate::domain::decide::{Decision, Input, Rules};
 use crate::domain::event::EventKind;
+use crate::domain::ids::RequestKey;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 #[cfg(feature = "planted-bugs")]
@@ -31,11 +32,14 @@ const MAX_RACES: usize = 8;
 #[cfg(feature = "planted-bugs")]
 mod careless;
 
+/// Whoever marks waits for what became of his outcomes.
+type Marked = Vec<(Vec<RequestKey>, oneshot::Sender<Result<Vec<RequestKey>, JournalError>>)>;
+
 pub(super) type Decided = Vec<Result<Decision, JournalError>>;
 
 pub(super) enum Job {
     Transact { inputs: Vec<Input>, reply: oneshot::Sender<Result<Decided, JournalError>> },
-    MarkPublished { published: Published, reply: oneshot::Sender<Result<(), JournalError>> },
+    MarkPublished { published: Published, reply: oneshot::Sender<Result<Vec<RequestKey>, JournalError>> },
     InitLimits { rows: Vec<LimitRow>, reply: oneshot::Sender<Result<bool, JournalError>> },
     Probe { reply: oneshot::Sender<Result<(), JournalError>> },
     Lease { name: String, owner: String, lasts: Duration, reply: oneshot::Sender<Result<bool, JournalError>> },
@@ -47,12 +51,21 @@ pub(super) struct Writer<S> {
     observer: Arc<dyn JournalObserver>,
     /// Marks that wait for the next transaction: losing them costs only a repeated offer.
     marks: Published,
+    /// Of the marks of this round: what another worker is marking, too.
+    left: Vec<RequestKey>,
     recent: Recent,
 }
 
 impl<S: Store> Writer<S> {
     pub(super) fn new(store: S, rules: Arc<Rules>, observer: Arc<dyn JournalObserver>) -> Self {
-        Self { store, rules, observer, marks: Published::default(), recent: Recent::default() }
+        Self {
+            store,
+            rules,
+            observer,
+            marks: Published::default(),
+            left: Vec::new(),
+            recent: Recent::default(),
+        }
     }
 
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
@@ -74,7 +87,7 @@ impl<S: Store> Writer<S> {
 
     async fn take(&mut self, jobs: Vec<Job>) {
         let mut callers = Vec::new();
-        let mut marked = Vec::new();
+        let mut marked = Marked::new();
         let mut inputs: Vec<Input> = Vec::new();
         for job in jobs {
             match job {
@@ -84,8 +97,8 @@ impl<S: Store> Writer<S> {
                 }
                 Job::MarkPublished { published, reply } => {
                     self.marks.orders.extend(published.orders);
+                    marked.push((published.outcomes.clone(), reply));
                     self.marks.outcomes.extend(published.outcomes);
-                    marked.push(reply);
                 }
                 // A caller that went away needs no answer.
                 Job::InitLimits { rows, reply } => drop(reply.send(self.init_limits(&rows).await)),
@@ -97,10 +110,7 @@ impl<S: Store> Writer<S> {
         }
         if inputs.is_empty() {
             let result = self.commit_marks().await;
-            let failed = result.as_ref().err().map(ToString::to_string);
-            for reply in marked {
-                drop(reply.send(failed.clone().map_or(Ok(()), |why| Err(self.failed(why)))));
-            }
+            self.answer_marked(marked, result.err().map(|error| error.to_string()));
             // Whoever had nothing to decide on waits for an answer all the same.
             for (_, reply) in callers {
                 drop(reply.send(Ok(Vec::new())));
@@ -109,15 +119,12 @@ impl<S: Store> Writer<S> {
         }
         #[cfg(feature = "planted-bugs")]
         if planted::is(Bug::PublishBeforeCommit) && self.answer_first(&inputs, &mut callers).await {
-            return marked.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+            return self.answer_marked(marked, None);
         }
         let mut decided = Vec::with_capacity(inputs.len());
         let result = self.transact(&inputs, &mut decided).await;
-        for reply in marked {
-            let answer =
-                if self.marks.is_empty() { Ok(()) } else { Err(self.failed("not committed".to_owned())) };
-            drop(reply.send(answer));
-        }
+        let unmarked = (!self.marks.is_empty()).then(|| "not committed".to_owned());
+        self.answer_marked(marked, unmarked);
         let mut decided = decided.into_iter();
         for (count, reply) in callers {
             let mine: Decided = decided.by_ref().take(count).collect();
@@ -126,6 +133,15 @@ impl<S: Store> Writer<S> {
                 Err(error) if mine.len() < count => Err(self.unavailable(error)),
                 _ => Ok(mine),
             };
+            drop(reply.send(answer));
+        }
+    }
+
+    fn answer_marked(&mut self, marked: Marked, failed: Option<String>) {
+        let left = std::mem::take(&mut self.left);
+        for (mut outcomes, reply) in marked {
+            outcomes.retain(|key| left.contains(key));
+            let answer = failed.clone().map_or(Ok(outcomes), |why| Err(self.failed(why)));
             drop(reply.send(answer));
         }
     }
@@ -172,7 +188,7 @@ impl<S: Store> Writer<S> {
         self.store.begin().await.map_err(Failure::Database)?;
         let done = self.decide_and_append(inputs).await;
         match done {
-            Ok((decided, ledger)) => {
+            Ok((decided, ledger, left)) => {
                 if let Err(error) = self.commit(crash_points(inputs, &decided)).await {
                     self.store.rollback().await;
                     // Nobody told us whether it was committed: the database is asked.
@@ -182,6 +198,7 @@ impl<S: Store> Writer<S> {
                     tracing::warn!(%error, "the commit was done, though its answer was lost");
                 }
                 self.marks = Published::default();
+                self.left.extend(left);
                 self.recent.take(ledger);
                 Ok(decided)
             }
@@ -192,7 +209,10 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    async fn decide_and_append(&mut self, inputs: &[Input]) -> Result<(Decided, Ledger), Failure> {
+    async fn decide_and_append(
+        &mut self,
+        inputs: &[Input],
+    ) -> Result<(Decided, Ledger, Vec<RequestKey>), Failure> {
         let mut keys = Keys::default();
         for input in inputs {
             self.rules.keys(input, &mut keys);
@@ -207,8 +227,8 @@ impl<S: Store> Writer<S> {
         if !ledger.changes.is_empty() {
             self.store.append(&ledger).await.map_err(S::classify)?;
         }
-        self.store.mark(&self.marks).await.map_err(Failure::Database)?;
-        Ok((decided, ledger))
+        let left = self.store.mark(&self.marks).await.map_err(Failure::Database)?;
+        Ok((decided, ledger, left))
     }
 
     async fn commit(&mut self, (before, after): (Point, Point)) -> Result<(), sqlx::Error> {
@@ -229,11 +249,16 @@ impl<S: Store> Writer<S> {
             return Ok(());
         }
         let marks = std::mem::take(&mut self.marks);
-        if let Err(error) = self.write(async |store| store.mark(&marks).await).await {
-            self.marks = marks;
-            return Err(error);
+        match self.write(async |store| store.mark(&marks).await).await {
+            Ok(left) => {
+                self.left.extend(left);
+                Ok(())
+            }
+            Err(error) => {
+                self.marks = marks;
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, JournalError> {

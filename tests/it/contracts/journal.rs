@@ -96,6 +96,7 @@ mod postgres {
     use std::path::Path;
 
     use super::*;
+    use crate::contracts::journal::outbox::{EVER, an_outcome};
     use crate::contracts::journal::{Handle, JournalUnderTest, journal_rules};
     use crate::harness::{Database, Place, services};
 
@@ -152,4 +153,20 @@ mod postgres {
     }
 
     journal_rules!(as_tests, crate::contracts::journal, Postgres::new());
+
+    /// It may yet be rolled back: whoever relied on it would let an outcome be told twice.
+    #[tokio::test]
+    async fn what_another_is_marking_is_not_marked_yet() {
+        let under = Postgres::new().await;
+        let (handle, marks) = an_outcome(&under).await;
+        let mut other = PgConnection::connect(&under.place.url()).await.unwrap();
+        let mut marking = other.begin().await.unwrap();
+        sqlx::query("DELETE FROM outbox_outcomes").execute(&mut *marking).await.unwrap();
+        assert_eq!(handle.journal.mark_published(marks.clone()).await.unwrap(), marks.outcomes);
+        marking.rollback().await.unwrap();
+        let offered = || async { handle.reader.unpublished_outcomes(EVER, 10).await.unwrap().len() };
+        assert_eq!(offered().await, 1);
+        assert_eq!(handle.journal.mark_published(marks.clone()).await.unwrap(), []);
+        assert_eq!(offered().await, 0);
+    }
 }

@@ -235,8 +235,9 @@ impl Journal for MemoryJournal {
         self.ask("transact", move |database| database.transact(&rules, &inputs)).await
     }
 
-    async fn mark_published(&self, published: Published) -> Result<(), JournalError> {
-        self.ask("mark", move |database| database.tables().mark(&published)).await
+    async fn mark_published(&self, published: Published) -> Result<Vec<RequestKey>, JournalError> {
+        self.ask("mark", move |database| database.tables().mark(&published)).await?;
+        Ok(Vec::new())
     }
 
     async fn init_limits(&self, rows: &[LimitRow]) -> Result<bool, JournalError> {

@@ -11,9 +11,9 @@ use sqlx::{Connection, PgConnection, Row as _};
 use tokio::time::Instant;
 
 use crate::adapters::journal::recent::Recent;
-use crate::adapters::journal::rows::signed;
+use crate::adapters::journal::rows::{self, signed};
 use crate::adapters::journal::store::{Failure, Holder, Store};
-use crate::domain::ids::{IdSource, Symbol};
+use crate::domain::ids::{IdSource, RequestKey, Symbol};
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
@@ -252,10 +252,10 @@ impl Store for PgStore {
         within(bound, "appending", append(self.conn()?, ledger, &known)).await
     }
 
-    async fn mark(&mut self, marks: &Published) -> Result<(), sqlx::Error> {
+    async fn mark(&mut self, marks: &Published) -> Result<Vec<RequestKey>, sqlx::Error> {
         let bound = self.timeouts.batch();
         if !marks.orders.is_empty() {
-            // Another transaction that marks the same is not waited for: what it leaves is offered again.
+            // Another transaction that marks the same is not waited for: its worker may be frozen.
             let sql = "DELETE FROM outbox_commits WHERE seq = ANY(ARRAY(SELECT b.seq \
                        FROM unnest($1::text[], $2::bigint[]) AS k (id, version) \
                        JOIN order_commits c ON c.order_id = k.id AND c.version <= k.version \
@@ -272,9 +272,12 @@ impl Store for PgStore {
                        JOIN outbox_outcomes b ON b.seq = o.seq FOR UPDATE OF b SKIP LOCKED))";
             let keys: Vec<_> = marks.outcomes.iter().collect();
             let query = by_request(sqlx::query(sql), &keys);
-            within(bound, "marking", query.execute(self.conn()?)).await?;
+            let marked = within(bound, "marking", query.execute(self.conn()?)).await?;
+            if marked.rows_affected() < keys.len() as u64 {
+                return self.left(&keys).await;
+            }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn commit(&mut self) -> Result<(), sqlx::Error> {
@@ -377,6 +380,17 @@ impl Store for PgStore {
 }
 
 impl PgStore {
+    /// Outcomes that are in the outbox although this transaction has marked them: another one is about to, or not.
+    async fn left(&mut self, keys: &[&RequestKey]) -> Result<Vec<RequestKey>, sqlx::Error> {
+        let sql = "SELECT o.lane, o.entry_ms, o.entry_seq FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS k (lane, ms, seq) \
+                   JOIN outcomes o ON o.lane = k.lane AND o.entry_ms = k.ms AND o.entry_seq = k.seq \
+                   JOIN outbox_outcomes b ON b.seq = o.seq";
+        let bound = self.bound();
+        let found =
+            within(bound, "marking", by_request(sqlx::query(sql), keys).fetch_all(self.conn()?)).await?;
+        found.iter().map(rows::request_key).collect()
+    }
+
     async fn held(&mut self, name: &str) -> Result<Option<Holder>, sqlx::Error> {
         let now_us = self.now_us().await?;
         let sql = "SELECT owner, until_us FROM leases WHERE name = $1";

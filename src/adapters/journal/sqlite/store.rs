@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use crate::adapters::journal::recent::Recent;
 use crate::adapters::journal::rows::signed;
 use crate::adapters::journal::store::{Failure, Holder, Store};
-use crate::domain::ids::IdSource;
+use crate::domain::ids::{IdSource, RequestKey};
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 use crate::ports::clock::Clock;
@@ -54,7 +54,7 @@ impl Store for SqliteStore {
         self.statements.append(&mut self.conn, ledger).await
     }
 
-    async fn mark(&mut self, marks: &Published) -> Result<(), sqlx::Error> {
+    async fn mark(&mut self, marks: &Published) -> Result<Vec<RequestKey>, sqlx::Error> {
         if !marks.orders.is_empty() {
             let orders: Vec<_> = marks.orders.iter().map(|(id, version)| (id, signed(*version))).collect();
             let sql = "DELETE FROM outbox_commits WHERE seq IN (SELECT c.seq FROM json_each(?) k JOIN order_commits c \
@@ -67,7 +67,8 @@ impl Store for SqliteStore {
                        ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2)";
             sqlx::query(sql).bind(load::json_list(&keys)?).execute(&mut self.conn).await?;
         }
-        Ok(())
+        // Nobody else writes meanwhile.
+        Ok(Vec::new())
     }
 
     async fn commit(&mut self) -> Result<(), sqlx::Error> {

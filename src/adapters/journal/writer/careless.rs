@@ -16,7 +16,7 @@ impl<S: Store> Writer<S> {
         if self.store.begin().await.is_err() {
             return false;
         }
-        let Ok((decided, ledger)) = self.decide_and_append(inputs).await else {
+        let Ok((decided, ledger, _)) = self.decide_and_append(inputs).await else {
             self.store.rollback().await;
             return false;
         };

@@ -14,12 +14,13 @@
 -- The heartbeat keys of other consumers are the only keys not in KEYS: they share the prefix, hence the slot.
 local pending, completed, failed, events, finished, marked = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local group, consumer, channel, heartbeats = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local event_history, outcome_history, state_ttl, version_ttl = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local event_history, outcome_history = tonumber(ARGV[5]), tonumber(ARGV[6])
+local state_ttl, version_ttl = ARGV[7], ARGV[8]
 local lowest, highest = ARGV[9], ARGV[10]
 local orders, finishes, versions, forgets =
   tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local stale_ms, remember_ms = tonumber(ARGV[15]), tonumber(ARGV[16])
-local call, HEAD, FIXED = redis.call, 16, 6
+local call, HEAD, FIXED, SLACK = redis.call, 16, 6, 200
 local DONE, ALREADY, ANOTHERS, GONE, BEHIND = 0, 1, 2, 3, 4
 
 -- The arguments add up.
@@ -98,6 +99,14 @@ if finishes > 0 then
   end
 end
 
+-- Now and then, not with each entry: in Redis's log an XADD that trims tells the length of then, exactly, and where
+-- what was loaded from that log is not what was then, it cuts off what is good.
+local function trim(stream, history)
+  if history > 0 and call('XLEN', stream) >= history + SLACK then
+    call('XTRIM', stream, 'MAXLEN', '~', history)
+  end
+end
+
 -- Nothing below fails.
 local answers = {}
 at = HEAD + 1
@@ -134,8 +143,8 @@ for i = 1, orders do
       -- behind a gap, or out before
     elseif (out and first == out + 1) or (not out and c == 1 and oldest) then
       call('PUBLISH', channel, ARGV[at + 4])
-      call('XADD', events, 'MAXLEN', '~', event_history, '*', 'order_id', order_id, 'client_order_id', client_order_id,
-        'first_version', ARGV[at], 'version', ARGV[at + 1], 'events', ARGV[at + 3], 'status', ARGV[at + 2])
+      call('XADD', events, '*', 'order_id', order_id, 'client_order_id', client_order_id, 'first_version', ARGV[at],
+        'version', ARGV[at + 1], 'events', ARGV[at + 3], 'status', ARGV[at + 2])
       out = version
     else
       gap = true
@@ -166,6 +175,10 @@ for i = 1, orders do
   end
 end
 
+if orders > 0 then
+  trim(events, event_history)
+end
+
 local leaving, ended, seen = {}, {}, {}
 for i = 1, finishes do
   local id, stream = ids[i], ARGV[at + 1] == '1' and completed or failed
@@ -183,9 +196,6 @@ for i = 1, finishes do
   else
     answer = DONE
     local head = { stream, '*' }
-    if outcome_history ~= '0' then
-      head = { stream, 'MAXLEN', '~', outcome_history, '*' }
-    end
     if order > 0 then
       head[#head + 1] = 'order'
       head[#head + 1] = ARGV[states[order]]
@@ -203,6 +213,8 @@ for i = 1, finishes do
 end
 if #ended > 0 then
   call('SADD', finished, unpack(ended))
+  trim(completed, outcome_history)
+  trim(failed, outcome_history)
 end
 if #leaving > 0 then
   call('XACK', pending, group, unpack(leaving))

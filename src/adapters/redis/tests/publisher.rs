@@ -10,8 +10,8 @@ use crate::ports::publisher::FinishAnswer::{self, Anothers, Done, FinishedAlread
 use crate::ports::publisher::OrderAnswer::{self, Published};
 use crate::ports::publisher::{CommitNotice, Finish, OrderUpdate, Publication, Publisher};
 
-use super::super::RedisPublisher;
-use super::Lab;
+use super::super::{Redis, RedisPublisher, RedisSettings};
+use super::{LONG, Lab};
 
 type Fields = BTreeMap<String, String>;
 
@@ -252,6 +252,26 @@ async fn an_order_with_more_commits_than_one_call_carries_goes_out_whole() {
     let all = vec![update(1, &[(1, 1)]), update(2, &commits), update(3, &[(1, 1)])];
     assert_eq!(orders(&publisher, all).await, [Published(1), Published(3000), Published(1)]);
     assert_eq!(lab.versions_out().await.len(), 3002);
+}
+
+#[tokio::test]
+async fn streams_keep_about_what_is_configured() {
+    let lab = Lab::new().await;
+    lab.make_group().await;
+    let settings = RedisSettings { event_history: 50, outcome_history: Some(20), ..lab.settings("a", LONG) };
+    let publisher = Redis::connect(settings).await.unwrap().publisher();
+    for version in 1..=600 {
+        let id = lab.held_by("a", "1").await;
+        let orders = vec![update(1, &[(version, version)])];
+        let publication = Publication { orders, finishes: vec![finish(id)], forget: vec![] };
+        publisher.publish(&publication).await.unwrap();
+        let (events, outcomes): (u64, u64) =
+            (lab.ask("XLEN t:events").await, lab.ask("XLEN t:completed").await);
+        assert!(events >= version.min(50) && events < 50 + 200, "{events} of {version}");
+        assert!(outcomes >= version.min(20) && outcomes < 20 + 200, "{outcomes} of {version}");
+    }
+    // Each trims by itself where it is full: the newest stay.
+    assert_eq!(lab.versions_out().await.last().map(|last| last.1), Some(600));
 }
 
 #[tokio::test]
