@@ -39,6 +39,21 @@ fn black_box(bug: Bug) -> &'static [&'static str] {
     }
 }
 
+/// The model's own case of the same mistake; none: what it takes is not modelled.
+fn model_case(bug: Bug) -> Option<&'static str> {
+    match bug {
+        Bug::AckBeforeCommit => Some("ack_before_commit"),
+        Bug::NoCompareAndSet => Some("unfenced"),
+        Bug::DeadlineAtSend => Some("stamp_at_send"),
+        Bug::UnknownIsRejected => Some("unknown_is_rejected"),
+        Bug::DedupeByEntry => Some("dedupe_by_entry"),
+        Bug::PublishBeforeCommit => Some("publish_before_commit"),
+        Bug::FinishWithoutOwner => Some("finish_without_owner"),
+        Bug::ReleaseOnTimeout => Some("release_on_timeout"),
+        Bug::SynchronousNormal | Bug::RelayWithoutLease => None,
+    }
+}
+
 /// One run of a part of this program.
 pub(super) struct Ran {
     pub(super) passed: bool,
@@ -104,15 +119,19 @@ pub(super) struct Layers {
     pub(super) soak: Verdict,
     pub(super) black_box: Verdict,
     pub(super) power_cut: Verdict,
+    pub(super) model: Verdict,
+    pub(super) simulation: Verdict,
 }
 
 impl Layers {
-    pub(super) fn all(&self) -> [(&'static str, &Verdict); 4] {
+    pub(super) fn all(&self) -> [(&'static str, &Verdict); 6] {
         [
             ("crash points", &self.points),
             ("soak", &self.soak),
             ("black box", &self.black_box),
             ("power cut", &self.power_cut),
+            ("model", &self.model),
+            ("simulation", &self.simulation),
         ]
     }
 
@@ -136,6 +155,8 @@ pub(super) async fn all(
         soak: soak(bug, seed, soak_seconds).await?,
         black_box: tests(bug).await?,
         power_cut: power_cut(bug, seed).await?,
+        model: model(bug).await?,
+        simulation: simulation(bug, seed).await?,
     })
 }
 
@@ -207,9 +228,8 @@ async fn tests(bug: Option<Bug>) -> Result<Verdict, String> {
     if names.is_empty() {
         return Ok(Verdict::Left("no test of it is about this".to_owned()));
     }
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["test", "--all-features", "--test", "it", "--", "--exact"]).args(&names);
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let mut command = cargo_test("it");
+    command.arg("--exact").args(&names);
     let started = Instant::now();
     let (passed, output) = output(command, bug).await?;
     if !output.contains(&format!("running {} test", names.len())) {
@@ -222,6 +242,63 @@ async fn tests(bug: Option<Bug>) -> Result<Verdict, String> {
         Some(_) => Verdict::Caught { by: format!("`{}`", failed.join("`, `")), after },
         None if passed && bug.is_none() => Verdict::NotCaught(format!("{} tests, {after}", names.len())),
         None if passed => Verdict::NotCaught(format!("`{}`, {after}", names.join("`, `"))),
+        None => return Err(output),
+    })
+}
+
+/// Another of the project's test programs.
+fn cargo_test(program: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["test", "--all-features", "--test", program, "--"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// The rule of the protocol that the bug breaks, broken in the model.
+async fn model(bug: Option<Bug>) -> Result<Verdict, String> {
+    let mut command = cargo_test("model");
+    match bug.map(model_case) {
+        Some(None) => return Ok(Verdict::Left("what it takes is not modelled".to_owned())),
+        Some(Some(case)) => command.args(["check", "--case", case]),
+        None => command.args(["check", "--safe"]),
+    };
+    let (passed, output) = output(command, None).await?;
+    // | case | rule | verdict | states | steps | seconds |
+    let rows: Vec<Vec<&str>> = output
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split(" | ").map(str::trim).collect())
+        .collect();
+    let Some([case, _, verdict, states, steps, _]) = rows.first().map(Vec::as_slice) else {
+        return Err(format!("the model told nothing: {output}"));
+    };
+    let case = case.trim_start_matches("| ");
+    Ok(match verdict.strip_prefix("broken: ") {
+        Some(broken) if bug.is_some() => Verdict::Caught {
+            by: format!("{case}: invariant: {broken}"),
+            after: format!("{states} states, a counter-example of {steps} steps"),
+        },
+        None if bug.is_some() => Verdict::NotCaught(format!("{states} states")),
+        _ if passed && !output.contains("broken: ") => Verdict::NotCaught(format!("{} cases", rows.len())),
+        _ => Verdict::Caught { by: output, after: "a safe case".to_owned() },
+    })
+}
+
+/// Seeds one after another, until one fails.
+async fn simulation(bug: Option<Bug>, seed: u64) -> Result<Verdict, String> {
+    const SEEDS: u64 = 400;
+    let started = Instant::now();
+    let mut command = cargo_test("sim");
+    command.args(["run", "--jobs", "2", "--seeds", &SEEDS.to_string(), "--seed", &seed.to_string()]);
+    let (passed, output) = output(command, bug).await?;
+    let seconds = started.elapsed().as_secs();
+    let failed = output.lines().find_map(|line| line.strip_prefix("seed ")?.split_once("): at "));
+    Ok(match failed {
+        Some((of, why)) => Verdict::Caught {
+            by: format!("`seed {of})`: {}", why.split_once(" us: ").map_or(why, |(_, why)| why)),
+            after: format!("{seconds} s"),
+        },
+        None if passed => Verdict::NotCaught(format!("{SEEDS} seeds, {seconds} s")),
         None => return Err(output),
     })
 }
