@@ -53,7 +53,12 @@ fn key(order: &Order) -> (BrokerName, Symbol) {
 
 fn share(record: &OrderRecord) -> Sums {
     let order = &record.order;
-    let (filled, reserved) = (order.state.filled_quantity.get(), order.reserved_quantity().get());
+    // Added up here, not asked of the order: what may still be executed, as long as it is not over.
+    let filled = order.state.filled_quantity.get();
+    let asked = order.state.pending_replace.as_ref().and_then(|pending| pending.terms.quantity);
+    let most = asked.map_or(order.spec.quantity, |asked| asked.max(order.spec.quantity)).get();
+    let is_over = order.state.status.is_terminal();
+    let reserved = if is_over { Decimal::ZERO } else { (most - filled).max(Decimal::ZERO) };
     match order.spec.side {
         Side::Buy => Sums { filled, reserved_buy: reserved, reserved_sell: Decimal::ZERO },
         Side::Sell => Sums { filled: -filled, reserved_buy: Decimal::ZERO, reserved_sell: reserved },

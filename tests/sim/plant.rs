@@ -1,5 +1,5 @@
 //! Faults that are planted on purpose, to show that the auditor sees them. These are faults of what the fakes imitate;
-//! a switch for faults of the workers themselves belongs where `Plant` is made for a run.
+//! those of the workers themselves are in `src/planted.rs`.
 
 use clap::ValueEnum;
 

@@ -22,6 +22,8 @@ pub(crate) struct Process {
     /// What its own clock shows, in the world's microseconds.
     clock_us: i64,
     pub(crate) frozen_until: i64,
+    /// What happens to it when next something comes for it, before it can act on that.
+    pub(crate) strike: Option<Strike>,
     /// When its timers are looked at again, though nothing came for it.
     pub(crate) look_at: i64,
     pub(crate) dead: Arc<AtomicBool>,
@@ -37,6 +39,13 @@ impl Done {
     pub(crate) fn take(&self) -> Option<Result<(), String>> {
         self.0.borrow_mut().take()
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Strike {
+    Kill,
+    /// For so long, in microseconds.
+    Freeze(i64),
 }
 
 /// What came of letting a process run for a while.
@@ -64,7 +73,7 @@ impl Process {
             Poll::<()>::Pending
         })));
         let (dead, local) = (Arc::default(), RefCell::default());
-        Self { runtime, laps, clock_us: now_us, frozen_until: 0, look_at: 0, dead, local }
+        Self { runtime, laps, clock_us: now_us, frozen_until: 0, strike: None, look_at: 0, dead, local }
     }
 
     /// Starts what the process is for; nothing is polled yet.

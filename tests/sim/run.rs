@@ -8,6 +8,7 @@ use order_execution::engine::replay::replay;
 
 use super::line::Line;
 use super::plant::Plant;
+use super::process::Strike;
 use super::producer::Producer;
 use super::redis::client::LANE;
 use super::site::{Kind, Site, Worker};
@@ -169,6 +170,12 @@ impl Run {
             return false;
         }
         let is_awake = worker.awake.swap(false, Ordering::Relaxed);
+        if let Some(strike) = worker.process.strike.filter(|_| is_awake) {
+            worker.process.strike = None;
+            worker.awake.store(true, Ordering::Relaxed);
+            self.strike(nth, strike);
+            return false;
+        }
         if !is_awake && now < worker.process.look_at {
             return false;
         }
@@ -193,6 +200,29 @@ impl Run {
         self.report.kills += 1;
     }
 
+    /// Now, or when an answer has come for it and it has not acted on that yet.
+    fn strike_at_some_time(&mut self, nth: usize, strike: Strike) {
+        if self.site.world.chance(500) {
+            return self.strike(nth, strike);
+        }
+        if let Some(worker) = &mut self.slots[nth].worker {
+            worker.process.strike = Some(strike);
+        }
+    }
+
+    fn strike(&mut self, nth: usize, strike: Strike) {
+        match strike {
+            Strike::Kill => self.kill(nth),
+            Strike::Freeze(us) => {
+                if let Some(worker) = &mut self.slots[nth].worker {
+                    worker.process.frozen_until = self.site.world.now_us() + us;
+                    self.site.world.effect("freeze", nth as u64);
+                    self.report.freezes += 1;
+                }
+            }
+        }
+    }
+
     /// One thing goes wrong.
     fn trouble(&mut self) {
         let (world, now) = (self.site.world.clone(), self.world_now());
@@ -200,14 +230,10 @@ impl Run {
         let weathers = [&self.site.to_database, &self.site.to_redis, &self.site.to_broker];
         let weather = weathers[usize::try_from(world.below(3)).unwrap()].clone();
         match world.below(100) {
-            0..22 => self.kill(nth),
+            0..22 => self.strike_at_some_time(nth, Strike::Kill),
             22..40 => {
                 let long = if world.chance(300) { 9_000_000 } else { 1_500_000 };
-                if let Some(worker) = &mut self.slots[nth].worker {
-                    worker.process.frozen_until = now + world.between(5_000, long);
-                    world.effect("freeze", nth as u64);
-                    self.report.freezes += 1;
-                }
+                self.strike_at_some_time(nth, Strike::Freeze(world.between(5_000, long)));
             }
             40..46 => {
                 if let Some(worker) = &self.slots[nth].worker {
@@ -248,7 +274,7 @@ impl Run {
         for slot in &mut self.slots {
             slot.restart_at = 0;
             if let Some(worker) = &mut slot.worker {
-                worker.process.frozen_until = 0;
+                (worker.process.frozen_until, worker.process.strike) = (0, None);
                 worker.awake.store(true, Ordering::Relaxed);
             }
         }

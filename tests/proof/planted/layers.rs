@@ -286,7 +286,7 @@ async fn model(bug: Option<Bug>) -> Result<Verdict, String> {
 
 /// Seeds one after another, until one fails.
 async fn simulation(bug: Option<Bug>, seed: u64) -> Result<Verdict, String> {
-    const SEEDS: u64 = 400;
+    const SEEDS: u64 = 100;
     let started = Instant::now();
     let mut command = cargo_test("sim");
     command.args(["run", "--jobs", "2", "--seeds", &SEEDS.to_string(), "--seed", &seed.to_string()]);
