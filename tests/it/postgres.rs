@@ -4,6 +4,7 @@ use crate::harness::{
     Database, Lab, PATIENCE, PostgresServer, assert_decimal, eventually, eventually_within, limit, market,
 };
 use crate::outages::{TOLD_WITHIN, becomes, health};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::time::Duration;
 
 /// A private cluster, and a laboratory in it whose work takes a while.
@@ -209,4 +210,104 @@ async fn workers_that_start_together_make_one_schema() {
         eventually_within(within, "a worker to end", async || worker.has_ended().then_some(())).await;
         assert_eq!(worker.exit_code().await, 0);
     }
+}
+
+/// A certificate for 127.0.0.1 and its key, and that of the authority which signed it.
+fn certificates() -> (String, String, String) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = server.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
+    (certificate.pem(), key.serialize_pem(), authority_pem)
+}
+
+#[tokio::test]
+async fn a_connection_is_encrypted_and_its_server_is_who_it_says() {
+    let (certificate, key, authority) = certificates();
+    let server = tokio::task::spawn_blocking(move || PostgresServer::start_encrypted(&certificate, &key));
+    let server = server.await.expect("PostgreSQL");
+    let mut lab = Lab::between(None, Some(server.database().await), |_| {}).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pem = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (right, wrong) = (pem("right.pem", &authority), pem("wrong.pem", &certificates().2));
+    let base = lab.database_url();
+    let base = base.split_once('?').unwrap().0;
+    let full = format!("verify-full&sslrootcert={right}");
+    let refused = [
+        ("disable", "no encryption"),
+        ("verify-full", "invalid peer certificate"),
+        (&format!("verify-full&sslrootcert={wrong}"), "invalid peer certificate"),
+    ];
+    for (mode, word) in refused {
+        lab.adjust(|s| {
+            s.text("database.url", &format!("{base}?sslmode={mode}"));
+        });
+        for command in ["check", "worker"] {
+            let ran = lab.cli(&[command]).await.exits(4);
+            assert!(ran.said().contains(word), "{command} with sslmode={mode}: {}", ran.said());
+        }
+    }
+    for mode in ["prefer", "require", &full] {
+        lab.adjust(|s| {
+            s.text("database.url", &format!("{base}?sslmode={mode}"));
+        });
+        let ran = lab.cli(&["check"]).await.succeeded();
+        assert!(ran.said().contains("TLS"), "sslmode={mode}: {}", ran.said());
+    }
+    let worker = lab.worker().await;
+    let entries = load(&lab, 0, 10).await;
+    check(&lab, &entries).await;
+    let mut journal = lab.journal().await;
+    let plain = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                 WHERE NOT ssl AND datname = current_database()";
+    assert_eq!(journal.count(plain).await, 0);
+    drop(worker);
+}
+
+/// Workers that take the same symbols in any sequence lock them in one; and they open no more connections than they
+/// were given, however many ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_on_the_same_symbols_never_deadlock_and_keep_to_their_connections() {
+    const SYMBOLS: [&str; 6] = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "EUR_USD", "GOLD", "XAG"];
+    let lab = Lab::of(Database::Postgres, |s| {
+        for symbol in SYMBOLS {
+            s.text(&format!("broker.mock.prices.{symbol}"), "100");
+        }
+        s.set("database.pool_size", "3").set("worker.batch_size", "64");
+    })
+    .await;
+    let (mut workers, mut addresses) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let mut worker = lab.spawn_worker();
+        addresses.push(worker.http().await);
+        worker.ready().await;
+        workers.push(worker);
+    }
+    let order = |n: usize| market(&format!("lock-{n}"), SYMBOLS[n * 7 % SYMBOLS.len()], "Buy", "1");
+    let entries = lab.submit_all(&(0..900).map(order).collect::<Vec<_>>()).await;
+    let mut journal = lab.journal().await;
+    let clients = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let mut most = 0;
+    let asking = (0..60).map(|n| reqwest::get(format!("{}/api/orders?limit=100", addresses[n % 3])));
+    let asking = tokio::spawn(futures_util::future::join_all(asking.collect::<Vec<_>>()));
+    while !asking.is_finished() || lab.length("pending").await > 0 {
+        most = most.max(journal.count(clients).await);
+    }
+    assert!((6..=3 * 4).contains(&most), "{most} connections of three workers with a pool of 3 each");
+    for answer in asking.await.unwrap() {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    for outcome in lab.outcomes_within(Duration::from_secs(60), &entries).await {
+        outcome.is_completed("Filled");
+    }
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(journal.count(deadlocks).await, 0);
+    lab.cli(&["replay"]).await.succeeded();
 }

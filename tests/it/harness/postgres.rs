@@ -6,8 +6,10 @@ use super::redis::free_port;
 use super::{Place, services};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -27,6 +29,10 @@ log_min_messages = warning
 
 /// Whoever can connect has to know the password; what can connect is decided by the address it listens on.
 const ACCESS: &str = "host all all all scram-sha-256\n";
+
+/// But for whoever only asks whether it answers.
+const ENCRYPTED_ACCESS: &str =
+    "hostssl all all all scram-sha-256\nhostnossl postgres all all scram-sha-256\n";
 
 /// Sends a cluster to its end: at once, and without leaving its shared memory behind. Frozen processes are woken
 /// for it. $1: process id, $2: folder.
@@ -48,6 +54,8 @@ pub(crate) struct PostgresServer {
     address: SocketAddr,
     dir: TempDir,
     running: Mutex<Option<(Child, Watchdog)>>,
+    /// How its databases are to be reached: the value of `sslmode`.
+    tls: &'static str,
 }
 
 impl PostgresServer {
@@ -56,6 +64,27 @@ impl PostgresServer {
     }
 
     pub(crate) fn start_in(elsewhere: Option<Elsewhere>) -> Self {
+        let server = Self::new(elsewhere, "disable");
+        server.restart();
+        server
+    }
+
+    /// Its databases take encrypted connections alone; certificate and key are PEM.
+    pub(crate) fn start_encrypted(certificate: &str, key: &str) -> Self {
+        let server = Self::new(None, "require");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = server.data().join(name);
+            std::fs::write(&path, text).expect(name);
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("chmod");
+            give_to_server_user(&path);
+        }
+        server.configure("ssl = on\n");
+        std::fs::write(server.data().join("pg_hba.conf"), ENCRYPTED_ACCESS).expect("pg_hba.conf");
+        server.restart();
+        server
+    }
+
+    fn new(elsewhere: Option<Elsewhere>, tls: &'static str) -> Self {
         let programs = find_programs().unwrap_or_else(|| panic!("{}", services::NO_POSTGRES));
         let dir = tempfile::Builder::new().prefix("postgres-").tempdir().expect("a temporary folder");
         give_to_server_user(dir.path());
@@ -67,9 +96,9 @@ impl PostgresServer {
             address: SocketAddr::from((ip, free_port())),
             dir,
             running: Mutex::new(None),
+            tls,
         };
         server.initialize();
-        server.restart();
         server
     }
 
@@ -90,9 +119,13 @@ impl PostgresServer {
         command.args(["--auth", "scram-sha-256", "--pwfile"]).arg(&secret);
         let ran = command.stdin(Stdio::null()).output().expect("initdb starts");
         assert!(ran.status.success(), "initdb: {}", String::from_utf8_lossy(&ran.stderr));
-        let settings = std::fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf"));
-        settings.and_then(|mut file| file.write_all(SETTINGS.as_bytes())).expect("postgresql.conf");
+        self.configure(SETTINGS);
         std::fs::write(self.data().join("pg_hba.conf"), ACCESS).expect("pg_hba.conf");
+    }
+
+    fn configure(&self, settings: &str) {
+        let file = std::fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf"));
+        file.and_then(|mut file| file.write_all(settings.as_bytes())).expect("postgresql.conf");
     }
 
     /// Starts it (again) over the same folder and port; returns once it answers. Does nothing where it runs.
@@ -183,7 +216,7 @@ impl PostgresServer {
     }
 
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}:{PASSWORD}@{}/{database}?sslmode=disable", self.address)
+        format!("postgres://{USER}:{PASSWORD}@{}/{database}?sslmode={}", self.address, self.tls)
     }
 
     /// A database of its own for one laboratory.
