@@ -12,6 +12,7 @@ use order_execution::domain::ids::{EntryId, RequestKey};
 use order_execution::domain::order::ContentHash;
 use order_execution::domain::request::RequestKind;
 use order_execution::wire::{Context, Decoded, decode_entry};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub(crate) use entry::check_entry;
@@ -75,5 +76,5 @@ fn expected_hash(fields: &[Field<'_>]) -> ContentHash {
             framed.extend_from_slice(part);
         }
     }
-    ContentHash::of(&framed)
+    ContentHash(Sha256::digest(&framed).into())
 }

@@ -20,7 +20,7 @@ use properties::{Seen, check_entry, check_wire};
 /// Mutations for each of the two targets.
 const INPUTS: u64 = 50_000;
 /// A mutation stays as short as the fuzzer's own inputs.
-const LONGEST: usize = 2_048;
+const LONGEST: usize = 768;
 /// Mutations of one seed input, one upon the other, at most.
 const STEPS: usize = 5;
 

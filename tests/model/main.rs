@@ -143,6 +143,14 @@ impl Check {
             (self.case.is_empty() || self.case.iter().any(|name| name == case.name))
                 && (!self.safe || case.expect == Expect::Safe)
         };
+        let unknown = |name: &&String| !CASES.iter().any(|case| case.name == **name && wanted(&case));
+        if let Some(name) = self.case.iter().find(unknown) {
+            eprintln!(
+                "no case to try is called {name}; there are: {}",
+                CASES.iter().map(|c| c.name).collect::<Vec<_>>().join(", ")
+            );
+            return false;
+        }
         let mut fine = true;
         table::head();
         for case in CASES.iter().filter(wanted).map(|case| self.world.of(case)) {

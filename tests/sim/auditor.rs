@@ -9,6 +9,7 @@ use order_execution::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use order_execution::domain::ledger::{Ledger, OrderRecord};
 use order_execution::domain::order::Order;
 use order_execution::domain::order_type::Side;
+use order_execution::domain::position::Position;
 use order_execution::domain::status::Status;
 use rust_decimal::Decimal;
 
@@ -109,7 +110,8 @@ impl Auditor {
             touched.push(key);
         }
         for key in touched.into_iter().chain(changes.positions.iter().cloned()) {
-            let Some(position) = tables.positions.get(&key) else { continue };
+            // One that was never written is flat.
+            let position = tables.positions.get(&key).cloned().unwrap_or(Position::FLAT);
             let sums = seen.sums.entry(key.clone()).or_default();
             let has = (position.quantity.get(), position.reserved_buy.get(), position.reserved_sell.get());
             if has != (sums.filled, sums.reserved_buy, sums.reserved_sell) {
@@ -148,7 +150,7 @@ impl Auditor {
     }
 
     fn check_limit(&self, tables: &Tables, order: &Order) {
-        let Some(position) = tables.positions.get(&key(order)) else { return };
+        let position = tables.positions.get(&key(order)).cloned().unwrap_or(Position::FLAT);
         let quantity = position.quantity.get();
         let worst = match order.spec.side {
             Side::Buy => quantity + position.reserved_buy.get(),
@@ -196,7 +198,11 @@ impl Auditor {
         }
     }
 
-    pub(crate) fn told(&self, entry: EntryId) {
+    pub(crate) fn told(&self, entry: EntryId, completed: bool) {
+        let database = self.database.get().and_then(Weak::upgrade);
+        if database.is_some_and(|database| !database.has_outcome(entry, completed)) {
+            self.fail(format!("lie: entry {entry} is told an outcome that the journal does not have"));
+        }
         let mut seen = self.seen();
         let times = seen.told.entry(entry).or_default();
         *times += 1;
@@ -218,7 +224,8 @@ impl Auditor {
     }
 
     /// What must hold when all is quiet: the journal and the exchange say the same.
-    pub(crate) fn compare(&self, tables: &Tables, books: &HashMap<String, Vec<Placed>>) {
+    /// Under `embedded` there is no exchange: what was executed is what was booked.
+    pub(crate) fn compare(&self, tables: &Tables, books: &HashMap<String, Vec<Placed>>, embedded: bool) {
         let journal = tables.by_client();
         for (client, placed) in books {
             let filled: Decimal = placed.iter().map(|placed| placed.filled().get()).sum();
@@ -237,7 +244,14 @@ impl Auditor {
             if !state.status.is_terminal() && !state.parked {
                 self.fail(format!("lost: {client} stands at {} when all is quiet", state.status));
             }
-            if !state.filled_quantity.is_zero() && !books.is_empty() && !books.contains_key(*client) {
+            let booked: Decimal = tables.booked(record.order.spec.id);
+            if booked != state.filled_quantity.get() || booked > record.order.spec.quantity.get() {
+                self.fail(format!(
+                    "double: {client} asked for {}, has {booked} booked and {} filled",
+                    record.order.spec.quantity, state.filled_quantity
+                ));
+            }
+            if !state.filled_quantity.is_zero() && !embedded && !books.contains_key(*client) {
                 self.fail(format!("lie: {client} is filled, and the exchange does not know it"));
             }
             if state.status == Status::Filled && state.filled_quantity != record.order.spec.quantity {

@@ -70,6 +70,8 @@ pub(crate) struct Line {
     pub(crate) direct: bool,
 }
 
+/// A service that takes so long to reach is not in the same house.
+const FAR_US: i64 = 10_000;
 /// How long one waits for an answer that does not come.
 const PATIENCE_US: i64 = 400_000;
 
@@ -107,9 +109,10 @@ impl Line {
             return Ok(service());
         }
         let slowest = weather.slowest.load(Ordering::Relaxed);
-        // Mostly it is quick; now and then something takes very long.
+        // Mostly it is quick; now and then something takes very long, above all on the way to a broker.
+        let seldom = if slowest >= FAR_US { 25 } else { 6 };
         let way = || {
-            if world.chance(6) { world.between(0, slowest * 300) } else { world.between(0, slowest) }
+            if world.chance(seldom) { world.between(0, slowest * 300) } else { world.between(0, slowest) }
         };
         let (there, back) = (way(), way());
         let is_lost = world.chance(weather.lost.load(Ordering::Relaxed));

@@ -59,6 +59,18 @@ impl Fault {
         }
     }
 
+    /// How what shows it begins.
+    pub(crate) fn is_seen_in(self, why: &str) -> bool {
+        let signs: &[&str] = match self {
+            Self::FinishWithoutOwner => &["a second outcome"],
+            Self::PublishGaps => &["gap: "],
+            Self::SendsAgain => &["double: "],
+            Self::TradesForgotten => &["replay: ", "double: "],
+            Self::IgnoresDeadline | Self::LostIsRefused => &["lie: ", "double: "],
+        };
+        signs.iter().any(|sign| why.contains(sign))
+    }
+
     /// Within how many seeds it has to be seen.
     pub(crate) const fn seeds(self) -> u64 {
         200

@@ -375,7 +375,7 @@ impl Run {
         }
         let tables = self.site.database.tables();
         let books = self.site.exchange.books();
-        self.site.auditor.compare(&tables, &books.orders);
+        self.site.auditor.compare(&tables, &books.orders, self.site.kind == Kind::Embedded);
         let ended: std::collections::HashSet<RequestKey> =
             tables.outcomes.iter().map(|outcome| outcome.key.clone()).collect();
         for entry in producer.entries() {

@@ -23,7 +23,8 @@ pub(super) fn judge(facts: &Facts, audit: &mut Audit) {
             let of = sent.client_order_id.as_deref().unwrap_or("-");
             audit.add(Fault::Loss, format!("no outcome for {} {} of {of}, {known}", sent.kind, sent.entry));
         }
-        if found.len() > 1 && facts.losses == 0 {
+        // What Redis lost since may have been told before.
+        if found.len() > 1 && sent.losses == facts.losses {
             let all: Vec<String> = found.iter().map(|(_, outcome)| short(outcome)).collect();
             audit.add(Fault::Repeat, format!("{} {}: {}", sent.kind, sent.entry, all.join("; ")));
         }

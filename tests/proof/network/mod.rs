@@ -45,6 +45,11 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 const REST_WITHIN: Duration = Duration::from_secs(60);
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
+/// Why there can be no networks to cut, if so.
+pub(crate) fn impossible() -> Option<String> {
+    Network::new(0).err()
+}
+
 pub(crate) async fn run(arguments: &Arguments) -> Result<bool, String> {
     let seed = arguments.seed.unwrap_or_else(crate::fresh);
     let network = match Network::new(seed) {

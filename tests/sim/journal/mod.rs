@@ -162,6 +162,14 @@ impl Database {
         }
     }
 
+    /// Whether the journal has this end of an entry.
+    pub(crate) fn has_outcome(&self, entry: EntryId, completed: bool) -> bool {
+        let tables = self.tables();
+        let of_entry = |key: &RequestKey| key.entry == entry;
+        let ends = tables.outcomes_of.iter().filter(|(key, _)| of_entry(key)).flat_map(|(_, rows)| rows);
+        ends.map(|row| &tables.outcomes[*row]).any(|outcome| outcome.code().is_none() == completed)
+    }
+
     /// Whether this very commit is in the journal: only what is may be published.
     pub(crate) fn has_commit(&self, order: OrderId, first_version: u64, version: u64) -> bool {
         let tables = self.tables();

@@ -11,6 +11,7 @@ use order_execution::domain::position::Position;
 use order_execution::domain::request::{Outcome, RequestKind};
 use order_execution::domain::time::Timestamp;
 use order_execution::ports::journal::{Abandoned, CommitHistory, History, OrderFilter, TradeRow};
+use rust_decimal::Decimal;
 
 use super::Tables;
 
@@ -205,6 +206,12 @@ impl Tables {
     /// How far the broker's feed is merged.
     pub(crate) fn cursor(&self) -> u64 {
         self.cursors.values().copied().max().unwrap_or(0)
+    }
+
+    /// What the trades of an order add up to, for the auditor.
+    pub(crate) fn booked(&self, order: OrderId) -> Decimal {
+        let trades = self.trades.get(&order).into_iter().flatten();
+        trades.filter_map(|(_, trade)| trade.terms.as_ref()).map(|terms| terms.quantity.get()).sum()
     }
 
     /// By client order id, for the auditor.

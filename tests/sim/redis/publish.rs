@@ -43,7 +43,7 @@ impl Server {
                     data.finished.insert(finish.entry);
                     data.leave(finish.entry);
                     data.outcomes.push(Told { entry: finish.entry, completed: finish.completed });
-                    ended.push(finish.entry);
+                    ended.push((finish.entry, finish.completed));
                     FinishAnswer::Done
                 }
                 other => other,
@@ -61,8 +61,8 @@ impl Server {
             for (order, before, first, version) in out {
                 auditor.published(order, before, first, version);
             }
-            for entry in ended {
-                auditor.told(entry);
+            for (entry, completed) in ended {
+                auditor.told(entry, completed);
             }
         }
         answers
