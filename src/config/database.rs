@@ -60,9 +60,43 @@ fn check_url(url: &str) -> Result<(), String> {
     }
 }
 
+/// What may stand after the question mark: what the driver knows. Of anything else it logs name and value, and the
+/// value may be a password.
+const KNOWN: [&str; 19] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    "",
+];
+
 /// Coarse: the driver parses it in full. A database that is not named would be one of the user's name.
 fn check_postgres(rest: &str) -> Result<(), String> {
-    let (address, _) = rest.split_once('?').unwrap_or((rest, ""));
+    let (address, more) = rest.split_once('?').unwrap_or((rest, ""));
+    let names = more.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    let is_known = |name: &str| KNOWN.contains(&name) || name.starts_with("options[");
+    if let Some(unknown) = names.into_iter().find(|name| !is_known(name)) {
+        let name: String =
+            unknown.chars().filter(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).take(40).collect();
+        return Err(format!(
+            "has a setting {name:?} that is not known; there are sslmode, sslrootcert, sslcert, sslkey, host, \
+                            application_name, options"
+        ));
+    }
     let (authority, database) = address.split_once('/').unwrap_or((address, ""));
     let host = authority.rsplit('@').next().unwrap_or_default();
     let is_clean = !rest.contains(|c: char| c.is_whitespace() || c.is_control());
@@ -89,6 +123,7 @@ mod tests {
             "sqlite://orders.db?busy_timeout=1",
             "postgres://u:p@h:5432/db",
             "postgresql://h/db?sslmode=verify-full",
+            "postgresql://h/db?sslmode=verify-full&sslrootcert=/etc/ca.pem&application_name=x",
             "postgres:///db?host=/run/postgresql",
         ] {
             assert!(check_url(url).is_ok(), "{url}");
@@ -104,6 +139,8 @@ mod tests {
             ("postgres://u:hunter2@/db", "must be postgres://user"),
             ("postgres://u:hunter2@h/", "must be postgres://user"),
             ("postgres://u:hunter2@h/a b", "must be postgres://user"),
+            ("postgres://u:p@h/db?sslpassword=hunter2", "sslpassword"),
+            ("postgres://u:p@h/db?sslmode=require&passwd=hunter2", "passwd"),
             ("mysql://u:hunter2@h/db", "must be sqlite://<file>"),
         ] {
             let problem = check_url(url).unwrap_err();

@@ -175,8 +175,11 @@ fn is_same(order: &Order, there: &BrokerOrder) -> bool {
         && there.quantity == order.spec.quantity
 }
 
+/// Characters of a key, whatever a broker sends: it is one in the journal's tables, too.
+const LONGEST_KEY: usize = 200;
+
 fn difference(broker: &BrokerName, kind: &'static str, key: &str, details: String) -> Difference {
-    Difference { broker: broker.clone(), kind, key: key.to_owned(), details }
+    Difference { broker: broker.clone(), kind, key: key.chars().take(LONGEST_KEY).collect(), details }
 }
 
 fn external_order(broker: &BrokerName, there: &BrokerOrder) -> Difference {

@@ -140,6 +140,69 @@ async fn a_lock_that_somebody_holds_on_the_orders_is_waited_out() {
     assert_eq!(worker.terminate().await, 0);
 }
 
+/// A worker's role need not be able to make the schema.
+#[tokio::test]
+async fn a_role_that_may_only_work_in_the_schema_is_enough() {
+    let mut lab = Lab::of(Database::Postgres, |_| {}).await;
+    lab.cli(&["migrate"]).await.succeeded();
+    let role = format!("worker_{}", uuid::Uuid::now_v7().simple());
+    let mut journal = lab.journal().await;
+    for statement in [
+        format!("CREATE ROLE {role} LOGIN PASSWORD 'w0rker'"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"),
+        format!("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"),
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
+    ] {
+        journal.execute(&statement).await;
+    }
+    let url = lab.database_url();
+    let place = url.rsplit('@').next().unwrap();
+    lab.adjust(|s| {
+        s.text("database.url", &format!("postgres://{role}:w0rker@{place}"));
+    });
+    lab.cli(&["check"]).await.succeeded();
+    let worker = lab.worker().await;
+    let entries = load(&lab, 0, 10).await;
+    for outcome in lab.outcomes_within(Duration::from_secs(30), &entries).await {
+        outcome.is_completed("Filled");
+    }
+    lab.cli(&["replay"]).await.succeeded();
+    drop(worker);
+    journal.execute(&format!("DROP OWNED BY {role}")).await;
+    journal.execute(&format!("DROP ROLE {role}")).await;
+}
+
+/// Whatever its commits could be lost by, and a server that cannot be written to.
+#[tokio::test]
+async fn a_server_that_would_lose_commits_or_only_reads_is_refused() {
+    let server = tokio::task::spawn_blocking(PostgresServer::start).await.expect("PostgreSQL");
+    let lab = Lab::between(None, Some(server.database().await), |_| {}).await;
+    lab.cli(&["migrate"]).await.succeeded();
+    let mut journal = lab.journal().await;
+    // Its own session is to go on writing.
+    journal.execute("SET default_transaction_read_only = off").await;
+    for (setting, bad) in
+        [("fsync", "off"), ("full_page_writes", "off"), ("default_transaction_read_only", "on")]
+    {
+        let mut worker = lab.worker().await;
+        let (_, ready) = health(&mut worker).await;
+        becomes(&ready, 200, PATIENCE).await;
+        journal.execute(&format!("ALTER SYSTEM SET {setting} = {bad}")).await;
+        journal.execute("SELECT pg_reload_conf()").await;
+        // One that runs hears of it.
+        becomes(&ready, 503, TOLD_WITHIN).await;
+        for command in ["worker", "check"] {
+            let ran = lab.cli(&[command]).await.exits(4);
+            let word = if bad == "on" { "only reads" } else { setting };
+            assert!(ran.said().contains(word), "{command}, {setting}: {}", ran.said());
+        }
+        journal.execute(&format!("ALTER SYSTEM RESET {setting}")).await;
+        journal.execute("SELECT pg_reload_conf()").await;
+        becomes(&ready, 200, PATIENCE).await;
+        assert_eq!(worker.terminate().await, 0);
+    }
+}
+
 /// What is acknowledged before it is on disk is no journal.
 #[tokio::test]
 async fn a_database_that_does_not_wait_for_its_disk_is_refused_at_the_start() {

@@ -29,7 +29,8 @@ pub(super) trait Store: Send + 'static {
     /// For errors.
     fn name(&self) -> &str;
 
-    fn begin(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    /// Whether the connection is a new one: what was read and written before may not be there any more.
+    fn begin(&mut self) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// What the decisions on some inputs need, and the instant that they are made at.
     fn load(

@@ -185,7 +185,9 @@ impl<S: Store> Writer<S> {
     }
 
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<Decided, Failure> {
-        self.store.begin().await.map_err(Failure::Database)?;
+        if self.store.begin().await.map_err(Failure::Database)? {
+            self.recent = Recent::default();
+        }
         let done = self.decide_and_append(inputs).await;
         match done {
             Ok((decided, ledger, left)) => {
@@ -287,7 +289,9 @@ impl<S: Store> Writer<S> {
         work: impl AsyncFnOnce(&mut S) -> Result<T, sqlx::Error>,
     ) -> Result<T, JournalError> {
         let result = async {
-            self.store.begin().await?;
+            if self.store.begin().await? {
+                self.recent = Recent::default();
+            }
             let value = work(&mut self.store).await?;
             self.store.commit().await?;
             Ok(value)

@@ -269,6 +269,11 @@ pub(super) fn refuse(ledger: &mut Ledger, received: &Received, what: &Refused) -
     if let Some(outcome) = ledger.outcome_of(&received.key, &received.hash) {
         return finished_before(ledger, outcome.clone());
     }
+    // Another worker could read or journal what this one cannot: its order tells how the request ends.
+    let made = |record: &&OrderRecord| record.request == received.key && record.request_hash == received.hash;
+    if let Some(record) = ledger.orders.values().find(made) {
+        return Decision::wait(Wait::Undecided(record.order.spec.id));
+    }
     remember(ledger, received, None, None);
     let outcome = Outcome {
         key: received.key.clone(),

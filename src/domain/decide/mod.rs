@@ -305,8 +305,9 @@ impl Rules {
             Request::Cancel(OrderRef::Order(id)) => keys.orders.push(*id),
             Request::Replace(replace) => keys.client_ids.push(replace.client_order_id.clone()),
             Request::CancelAll(filter) => keys.matching.push((received.key.clone(), (**filter).clone())),
-            Request::Trimmed | Request::Journaled(_) => keys.entries.push(received.key.clone()),
-            Request::Refused(_) => {}
+            Request::Trimmed | Request::Journaled(_) | Request::Refused(_) => {
+                keys.entries.push(received.key.clone());
+            }
         }
     }
 

@@ -83,6 +83,7 @@ macro_rules! journal_rules {
             requests::an_order_is_kept_with_everything_that_happened_to_it,
             requests::a_redelivered_request_is_found_again_and_makes_no_second_order,
             requests::a_request_that_was_answered_keeps_its_answer,
+            requests::what_became_an_order_is_not_refused,
             requests::a_repeat_under_another_entry_gets_an_outcome_of_its_own,
             requests::a_request_has_one_outcome_however_often_it_is_decided,
             requests::a_redelivered_command_finds_what_it_has_done,

@@ -6,8 +6,8 @@ use order_execution::domain::decide::{Effect, Input, Wait};
 use order_execution::domain::market::Market;
 use order_execution::domain::order::OrderSpec;
 use order_execution::domain::profile::Profile;
-use order_execution::domain::refusal::Code;
-use order_execution::domain::request::{OutcomeResult, Request};
+use order_execution::domain::refusal::{Code, Refusal};
+use order_execution::domain::request::{OutcomeResult, Refused, Request, RequestKind};
 use order_execution::domain::status::Status;
 use order_execution::domain::time::Timestamp;
 use order_execution::ports::journal::{JournalError, OrderFilter};
@@ -78,6 +78,29 @@ pub(crate) async fn a_request_that_was_answered_keeps_its_answer(under: &impl Jo
     assert_eq!(a.find("c0").await, None);
     let offered = a.reader.unpublished_outcomes(Timestamp::from_micros(i64::MAX), 10).await.unwrap();
     assert_eq!(offered.len(), 1);
+}
+
+/// One worker cannot read an entry, or journal it, that another has made an order of.
+pub(crate) async fn what_became_an_order_is_not_refused(under: &impl JournalUnderTest) {
+    let (a, b) = two(under, Profile::Embedded).await;
+    let admitted = a.decide_one(submit("a", 0, market_order(0))).await;
+    let refused = || {
+        Request::Refused(Box::new(Refused {
+            kind: RequestKind::Submit,
+            refusal: Refusal::new(Code::ValidationFailed, "cannot be journaled"),
+            client_order_id: None,
+            order_id: None,
+            payload: None,
+        }))
+    };
+    let waits = b.decide_one(admit("b", 0, refused(), 1)).await;
+    assert!(matches!(waits.effect, Effect::Wait(Wait::Undecided(_))), "{waits:?}");
+    let ended = a.decide_one(execute(&admitted)).await;
+    let told = b.decide_one(admit("b", 0, refused(), 1)).await;
+    assert_eq!((outcome(&told), outcome(&told).code()), (outcome(&ended), None));
+    // What nobody made an order of is.
+    let told = b.decide_one(admit("b", 1, refused(), 1)).await;
+    assert_eq!(outcome(&told).code(), Some(Code::ValidationFailed));
 }
 
 pub(crate) async fn a_repeat_under_another_entry_gets_an_outcome_of_its_own(under: &impl JournalUnderTest) {

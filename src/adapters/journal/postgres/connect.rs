@@ -76,8 +76,10 @@ pub(super) async fn connect(
 }
 
 /// Settings that durability rests on are read, not assumed, on every connection: roles and databases may change them.
-async fn assert_durable(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let sql = "SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync, \
+/// What `synchronous_commit` is, it stays for this connection, whatever becomes of the server's configuration.
+pub(super) async fn assert_durable(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = "SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false) AS synchronous_commit, \
+               current_setting('fsync') AS fsync, \
                current_setting('full_page_writes') AS full_page_writes, \
                pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only";
     let row = sqlx::query(sql).fetch_one(conn).await?;
@@ -105,12 +107,21 @@ pub async fn migrate(settings: &PostgresSettings) -> Result<usize, JournalError>
     let options = options.options([("statement_timeout", "0"), ("lock_timeout", "60s")]);
     let failed = |error: &sqlx::Error| unavailable(&name, error);
     let mut conn = connect(&options, settings.timeouts.connect).await.map_err(|error| failed(&error))?;
+    // A role that may only work in the schema need not be able to make it.
+    let newest = "SELECT count(*), coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+    let there: Result<(i64, i64), _> = sqlx::query_as(newest).fetch_one(&mut conn).await;
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let count = MIGRATIONS.iter().count();
+    if there.is_ok_and(|there| there == (i64::try_from(count).unwrap_or(i64::MAX), known)) {
+        conn.close().await.map_err(|error| failed(&error))?;
+        return Ok(count);
+    }
     MIGRATIONS.run(&mut conn).await.map_err(|error| JournalError::Unavailable {
         what: name.clone(),
         why: format!("the schema cannot be brought up to date: {error}"),
     })?;
     conn.close().await.map_err(|error| failed(&error))?;
-    Ok(MIGRATIONS.iter().count())
+    Ok(count)
 }
 
 /// What a look at the database found.

@@ -25,7 +25,7 @@ pub use connect::{Found, inspect, migrate};
 pub type PostgresJournal = SqlJournal<PgPool>;
 
 /// What a journal is opened with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PostgresSettings {
     /// `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=/…/ca.pem`
     pub url: String,

@@ -21,7 +21,7 @@ use crate::ports::clock::Clock;
 use crate::ports::publisher::Published;
 
 use super::append::{RACED, append, insert_limits};
-use super::connect::connect;
+use super::connect::{assert_durable, connect};
 use super::load::{Known, by_request, load, symbols};
 use super::{Timekeeper, Timeouts};
 
@@ -41,6 +41,8 @@ pub(super) struct PgStore {
     time: Timekeeper,
     clock: Arc<dyn Clock>,
     conn: Option<PgConnection>,
+    /// The connection was made since the last transaction: perhaps to a server that lost some.
+    is_new: bool,
     /// Of the transaction under way, or of the last one.
     transaction: Option<String>,
     known: Known,
@@ -88,6 +90,7 @@ impl PgStore {
             time,
             clock,
             conn: Some(conn),
+            is_new: true,
             transaction: None,
             known: Known::new(),
             not_before: None,
@@ -107,7 +110,7 @@ impl PgStore {
         match connect(&self.options, self.timeouts.connect).await {
             Ok(conn) => {
                 tracing::info!(database = self.name, "connected again");
-                self.conn = Some(conn);
+                (self.conn, self.is_new) = (Some(conn), true);
                 (self.not_before, self.pause) = (None, PAUSES.0);
                 Ok(())
             }
@@ -212,7 +215,7 @@ impl Store for PgStore {
         &self.name
     }
 
-    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+    async fn begin(&mut self) -> Result<bool, sqlx::Error> {
         self.transaction = None;
         self.connected().await?;
         // Each statement sees what was committed before it: after the locks, all that they protect.
@@ -223,7 +226,7 @@ impl Store for PgStore {
             self.connected().await?;
             self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         }
-        Ok(())
+        Ok(std::mem::take(&mut self.is_new))
     }
 
     async fn load(&mut self, keys: &Keys, recent: &Recent) -> Result<Ledger, sqlx::Error> {
@@ -317,8 +320,12 @@ impl Store for PgStore {
     }
 
     async fn touch(&mut self) -> Result<(), sqlx::Error> {
-        // A transaction that changes nothing does not wait for the disk: this one writes a row.
-        let sql = "INSERT INTO leases (name, owner, epoch, until_us) VALUES ('probe', '', 0, 0) \
+        // The server's configuration may have changed since this connection was made.
+        let bound = self.bound();
+        within(bound, "reading its settings", assert_durable(self.conn()?)).await?;
+        // A transaction that changes nothing does not wait for the disk: this one writes a row, and seldom one that
+        // another worker writes, who may be frozen meanwhile.
+        let sql = "INSERT INTO leases (name, owner, epoch, until_us) VALUES ('probe ' || pg_backend_pid() % 100, '', 0, 0) \
                    ON CONFLICT (name) DO UPDATE SET epoch = leases.epoch + 1";
         self.run(sql).await
     }

@@ -30,11 +30,12 @@ impl Store for SqliteStore {
         &self.name
     }
 
-    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+    async fn begin(&mut self) -> Result<bool, sqlx::Error> {
         let started = Instant::now();
         loop {
             match sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await {
-                Ok(_) => return Ok(()),
+                // A file's connection is never lost.
+                Ok(_) => return Ok(false),
                 Err(error) if is_busy(&error) && started.elapsed() < LOCK_WAIT => {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
