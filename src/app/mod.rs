@@ -237,7 +237,6 @@ impl Worker {
                 journal.clone(),
                 reader.clone(),
                 quotes.clone(),
-                clock.clone(),
             ))),
         };
         let engine = Arc::new(Engine {

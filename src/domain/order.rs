@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -58,6 +59,12 @@ pub struct OrderSpec {
 /// SHA-256 of a request's content: two requests with the same one ask for the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub [u8; 32]);
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 impl ContentHash {
     #[must_use]

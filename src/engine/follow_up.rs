@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::crash::{self, Point};
 use crate::domain::ids::{EntryId, OrderId};
+use crate::domain::order::Order;
 use crate::domain::request::{Received, Request};
 use crate::domain::time::Timestamp;
 use crate::ports::journal::{Abandoned, JournalError};
@@ -22,7 +23,7 @@ impl Engine {
     /// Publishes the commits that have waited since before `older_than_us` ago: whoever journaled them could not.
     /// Says how many orders it offered.
     pub async fn relay(&self, older_than_us: i64, limit: u32) -> Result<usize, EngineError> {
-        let before = self.clock.now().plus_micros(-older_than_us);
+        let before = self.reader.now().await?.plus_micros(-older_than_us);
         let due = self.reader.unpublished(before, limit).await?;
         self.offer(due.iter().map(|order| (*order, None)).collect()).await?;
         Ok(due.len())
@@ -84,7 +85,7 @@ impl Engine {
     pub async fn relay_outcomes(&self, older_than_us: i64, limit: u32) -> Result<usize, EngineError> {
         // Asked before the journal is: what is published later than this is known to the script.
         let now_ms = self.publisher.now_ms().await?;
-        let before = self.clock.now().plus_micros(-older_than_us);
+        let before = self.reader.now().await?.plus_micros(-older_than_us);
         let due = self.reader.unpublished_outcomes(before, limit).await?;
         let count = due.len();
         let ended = due.into_iter().map(|(mut outcome, order)| {
@@ -109,7 +110,7 @@ impl Engine {
 
     /// Requests that the journal has, undecided, and that nobody has the right to decide about: to be taken up.
     pub async fn abandoned(&self, grace_us: i64, limit: u32) -> Result<Vec<Waiting>, EngineError> {
-        let now = self.clock.now();
+        let now = self.reader.now().await?;
         let mut found = self.reader.abandoned(now.plus_micros(-grace_us), limit).await?;
         let since = now.plus_micros(-self.rules.lease_us - grace_us);
         let sweeps = self.reader.unfinished_sweeps(since, limit).await?;
@@ -123,25 +124,35 @@ impl Engine {
     }
 
     /// Puts back what Redis lost of the states of orders that are open or changed since then; those that changed
-    /// since `recently` are compared version by version. Says how many it looked at.
+    /// since `recently` are compared version by version. Both by the journal's clock. Says how many it looked at.
     pub async fn refresh(&self, since: Timestamp, recently: Timestamp) -> Result<usize, EngineError> {
+        // Asked first: what ends meanwhile lies after it.
+        let place = self.reader.place(since).await?;
         let (mut after, mut count) = (0, 0);
         loop {
-            let page = self.reader.changed_since(since, after, REFRESH_PAGE).await?;
+            let page = self.reader.working(after, REFRESH_PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            count += self.put_back(&page, recently).await?;
+        }
+        let mut after = place;
+        loop {
+            let page = self.reader.ended(after, REFRESH_PAGE).await?;
             let Some((last, _)) = page.last() else { return Ok(count) };
             after = *last;
-            count += page.len();
-            let mut orders = Vec::with_capacity(page.len());
-            for (_, order) in &page {
-                // What happened of late may be lost with the version that says so.
-                let is_recent = order.state.updated_at >= recently;
-                orders.push(update_with(order, Vec::new(), !is_recent));
-            }
-            let mut published = Published::default();
-            let behind = self.publish_orders(orders, &mut published).await?;
-            self.mark(published);
-            self.offer(behind.into_iter().map(|(order, version)| (order, Some(version))).collect()).await?;
+            count += self.put_back(&page, recently).await?;
         }
+    }
+
+    async fn put_back(&self, page: &[(u64, Order)], recently: Timestamp) -> Result<usize, EngineError> {
+        // What happened of late may be lost with the version that says so.
+        let update =
+            |(_, order): &(u64, Order)| update_with(order, Vec::new(), order.state.updated_at < recently);
+        let mut published = Published::default();
+        let behind = self.publish_orders(page.iter().map(update).collect(), &mut published).await?;
+        self.mark(published);
+        self.offer(behind.into_iter().map(|(order, version)| (order, Some(version))).collect()).await?;
+        Ok(page.len())
     }
 
     /// Whether this worker does a piece of work for all, until `lasts` from now.

@@ -159,9 +159,11 @@ impl Engine {
             let decision = match decision {
                 Ok(decision) => decision,
                 // Nothing of it was journaled, so nothing of it was executed: it ends here.
-                Err(error) if received.deliveries < 2 => self.refuse(received, &error).await?,
+                Err(error @ JournalError::Input { .. }) if received.deliveries < 2 => {
+                    self.refuse(received, &error).await?
+                }
                 Err(error) => {
-                    tracing::error!(entry_id = %received.key.entry, %error, "a request cannot be taken up again");
+                    tracing::warn!(entry_id = %received.key.entry, %error, "a request cannot be admitted now");
                     Decision { effect: Effect::Wait(Wait::Later { us: 1_000_000 }), commits: Vec::new() }
                 }
             };

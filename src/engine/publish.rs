@@ -186,7 +186,8 @@ impl Engine {
             {
                 match answer {
                     FinishAnswer::Done | FinishAnswer::FinishedAlready => {
-                        published.outcomes.extend(batch.ended.get(*place).map(|e| e.outcome.key.clone()));
+                        let ended = batch.ended.get(*place).map(|e| (e.outcome.key.clone(), e.outcome.hash));
+                        published.outcomes.extend(ended);
                     }
                     // Whoever owns the entry now finds the outcome in the journal and finishes it.
                     FinishAnswer::Anothers => tracing::warn!(
@@ -269,7 +270,7 @@ impl Engine {
             match marked {
                 Ok(left) => {
                     outcomes.retain(|key| !left.contains(key));
-                    forgettable.add(outcomes.into_iter().map(|key| key.entry).collect());
+                    forgettable.add(outcomes.into_iter().map(|(key, _)| key.entry).collect());
                 }
                 Err(error) => {
                     tracing::warn!(%error, "what was published could not be marked; it will be offered again")

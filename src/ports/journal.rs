@@ -16,6 +16,8 @@ use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::trade::BookedTrade;
 
+use super::publisher::OutcomeKey;
+
 use super::publisher::Published;
 
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +43,7 @@ pub trait Journal: Send + Sync {
 
     /// Notes what is out, with the next transaction. What is not marked is offered again. Returns the outcomes that
     /// another worker is marking at this moment: whether it does is not known, so nothing may rest on it.
-    async fn mark_published(&self, published: Published) -> Result<Vec<RequestKey>, JournalError>;
+    async fn mark_published(&self, published: Published) -> Result<Vec<OutcomeKey>, JournalError>;
 
     /// Loads these limits if there are none; says whether it did.
     async fn init_limits(&self, rows: &[LimitRow]) -> Result<bool, JournalError>;
@@ -57,6 +59,9 @@ pub trait Journal: Send + Sync {
 /// What the journal says, for people, APIs and the loops that follow up.
 #[async_trait]
 pub trait JournalReader: Send + Sync {
+    /// By the journal's clock: what its times are compared with.
+    async fn now(&self) -> Result<Timestamp, JournalError>;
+
     async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError>;
 
     /// Newest first.
@@ -97,14 +102,16 @@ pub trait JournalReader: Send + Sync {
     /// How many orders are parked.
     async fn parked(&self) -> Result<u64, JournalError>;
 
-    /// Orders that are open or changed since then, all of whose commits are marked as published; in order of
-    /// admission after the given one.
-    async fn changed_since(
-        &self,
-        since: Timestamp,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<(u64, Order)>, JournalError>;
+    /// Orders that are not over, all of whose commits are marked as published; in order of admission after the given
+    /// one.
+    async fn working(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError>;
+
+    /// A place in the journal that everything lies after which was committed since then, and little else.
+    async fn place(&self, since: Timestamp) -> Result<u64, JournalError>;
+
+    /// Orders that are over, all of whose commits are marked as published, with the place of their last commit; in its
+    /// order after the given one.
+    async fn ended(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError>;
 
     /// How far a broker's feed is merged; 0: from its start.
     async fn feed_cursor(&self, broker: &BrokerName) -> Result<u64, JournalError>;

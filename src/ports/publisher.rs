@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::ids::{ClientOrderId, EntryId, OrderId, RequestKey};
+use crate::domain::order::ContentHash;
 
 /// What one commit did to one order: one entry of `orders:events` and one status message.
 #[derive(Debug, Clone)]
@@ -114,12 +115,15 @@ pub trait Publisher: Send + Sync {
     async fn publish(&self, publication: &Publication) -> Result<Answers, PublishError>;
 }
 
+/// An entry id alone may come again with another content, after Redis lost its data.
+pub type OutcomeKey = (RequestKey, ContentHash);
+
 /// What the publisher finished, for the journal to mark.
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     /// Order, and the version up to which its commits are out.
     pub orders: Vec<(OrderId, u64)>,
-    pub outcomes: Vec<RequestKey>,
+    pub outcomes: Vec<OutcomeKey>,
 }
 
 impl Published {

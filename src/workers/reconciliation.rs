@@ -36,6 +36,7 @@ struct Seen {
     /// `cancel_all` requests that were taken up, which have no lease of their own, and when.
     sweeps: HashMap<RequestKey, Instant>,
     redis: Option<Incarnation>,
+    /// By the journal's clock.
     redis_well_at: Option<Timestamp>,
     compared_at: Option<Instant>,
     broker_was_away: bool,
@@ -103,15 +104,15 @@ async fn abandoned(context: &Context, waiting: &Sender, seen: &mut Seen) -> Resu
 
 async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
     let engine = &context.engine;
+    let asked_at = engine.reader.now().await?;
     let now = engine.control.incarnation().await?;
-    let before = seen.redis.take();
+    let before = seen.redis.clone();
     let is_same = before.as_ref().is_some_and(|before| before.run == now.run);
     if !is_same || !now.kept {
-        let today = engine.clock.now();
         // What it may have lost is younger than the last look that found it well.
-        let looked_at = seen.redis_well_at.unwrap_or(today);
-        let recently = today.min(looked_at).plus_micros(-RECENT_US);
-        let since = if now.kept { recently } else { today.plus_micros(-STATES_US) };
+        let looked_at = seen.redis_well_at.unwrap_or(asked_at);
+        let recently = asked_at.min(looked_at).plus_micros(-RECENT_US);
+        let since = if now.kept { recently } else { asked_at.plus_micros(-STATES_US) };
         let orders = engine.refresh(since, recently).await?;
         engine.control.mark_kept().await?;
         if before.is_some() {
@@ -123,7 +124,7 @@ async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
         }
     }
     seen.redis = Some(Incarnation { kept: true, ..now });
-    seen.redis_well_at = Some(engine.clock.now());
+    seen.redis_well_at = Some(asked_at);
     Ok(())
 }
 

@@ -4,6 +4,8 @@ use crate::harness::{
     Database, Lab, PATIENCE, PostgresServer, assert_decimal, eventually, eventually_within, limit, market,
 };
 use crate::outages::{TOLD_WITHIN, becomes, health};
+use order_execution::adapters::journal::postgres::{PostgresJournal, PostgresSettings, Timekeeper, Timeouts};
+use order_execution::ports::journal::{JournalReader, OrderFilter};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::time::Duration;
 
@@ -93,6 +95,63 @@ async fn a_database_that_freezes_is_told_and_nothing_is_lost() {
     server.thaw();
     becomes(&ready, 200, PATIENCE).await;
     check(&lab, &entries).await;
+    assert_eq!(worker.terminate().await, 0);
+}
+
+/// What only reads waits neither for a lock that nobody lets go of nor for a server that stands still.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reads_gives_up_in_time_and_reads_again() {
+    let (server, lab) = private().await;
+    let mut worker = lab.worker().await;
+    let entries = load(&lab, 0, 3).await;
+    lab.outcomes_within(PATIENCE, &entries).await;
+    let settings = PostgresSettings {
+        url: lab.place().url(),
+        readers: 1,
+        timeouts: Timeouts::of(Duration::from_millis(500)),
+        time: Timekeeper::Database,
+    };
+    let reader = PostgresJournal::open_reader(&settings).await.unwrap();
+    let filter = OrderFilter { limit: 10, ..OrderFilter::default() };
+    assert_eq!(reader.orders(&filter).await.unwrap().len(), 3);
+    server.freeze();
+    for _ in 0..2 {
+        let asked = tokio::time::timeout(Duration::from_secs(10), reader.orders(&filter)).await;
+        let error = asked.expect("it waits for ever").unwrap_err().to_string();
+        assert!(error.contains("no answer within") || error.contains("timed out"), "{error}");
+    }
+    server.thaw();
+    let again = async || reader.orders(&filter).await.ok().map(|orders| orders.len());
+    assert_eq!(eventually("an answer", again).await, 3);
+    assert_eq!(worker.terminate().await, 0);
+}
+
+/// Somebody holds a row of one symbol: its orders wait, and are not refused; others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_of_a_symbol_that_is_locked_wait_and_others_go_on() {
+    let lab = Lab::of(Database::Postgres, |s| {
+        s.set("database.timeout_ms", "1000");
+    })
+    .await;
+    let mut worker = lab.worker().await;
+    lab.execute(&limit("before", "BTCUSDT", "Buy", "1", "40000")).await.is_completed("Acknowledged");
+    let mut other = lab.journal().await;
+    other.execute("BEGIN").await;
+    other.rows("SELECT quantity::text FROM positions WHERE symbol = 'BTCUSDT' FOR UPDATE").await;
+    let order = |n: usize| {
+        market(&format!("load-{n}"), if n.is_multiple_of(2) { "BTCUSDT" } else { "ETHUSDT" }, "Buy", "1")
+    };
+    let entries = lab.submit_all(&(0..20).map(order).collect::<Vec<_>>()).await;
+    for entry in entries.iter().skip(1).step_by(2) {
+        lab.outcome(entry).await.is_completed("Filled");
+    }
+    assert_eq!((lab.length("completed").await, lab.length("failed").await), (11, 0));
+    other.execute("ROLLBACK").await;
+    for outcome in lab.outcomes_within(PATIENCE, &entries).await {
+        outcome.is_completed("Filled");
+    }
+    assert_eq!(lab.trades().await, (20, 20));
+    lab.cli(&["replay"]).await.succeeded();
     assert_eq!(worker.terminate().await, 0);
 }
 

@@ -153,7 +153,6 @@ impl Site {
                 journal.clone(),
                 journal.clone(),
                 redis.clone(),
-                clock.clone(),
             )))
         } else {
             let broker = MemoryBroker::new(self.exchange.clone(), to_broker);

@@ -20,7 +20,6 @@ use crate::ports::broker::{
     Account, AnswerError, Broker, BrokerError, BrokerOrder, BrokerPosition, Due, DueWhat, EmbeddedBroker,
     Replacing, Submission, Updates,
 };
-use crate::ports::clock::Clock;
 use crate::ports::journal::{Journal, JournalError, JournalReader, OrderFilter};
 use crate::ports::quotes::Quotes;
 
@@ -36,7 +35,6 @@ pub struct SimulatedBroker {
     journal: Arc<dyn Journal>,
     reader: Arc<dyn JournalReader>,
     quotes: Arc<dyn Quotes>,
-    clock: Arc<dyn Clock>,
     /// Instruments in which an order came to rest since the last look at the quotes.
     rested: Mutex<HashSet<Instruments>>,
     /// The market that the resting orders of an instrument last met.
@@ -52,10 +50,9 @@ impl SimulatedBroker {
         journal: Arc<dyn Journal>,
         reader: Arc<dyn JournalReader>,
         quotes: Arc<dyn Quotes>,
-        clock: Arc<dyn Clock>,
     ) -> Self {
         let (rested, met) = (Mutex::default(), Mutex::default());
-        Self { name, venue, latency, journal, reader, quotes, clock, rested, met }
+        Self { name, venue, latency, journal, reader, quotes, rested, met }
     }
 
     fn error(&self, call: &'static str, why: impl ToString) -> BrokerError {
@@ -174,7 +171,8 @@ impl SimulatedBroker {
         if resting.is_empty() {
             return Ok(decisions);
         }
-        let ending: HashSet<Instruments> = self.reader.ending(self.clock.now()).await?.into_iter().collect();
+        let ending: HashSet<Instruments> =
+            self.reader.ending(self.reader.now().await?).await?.into_iter().collect();
         // In one sequence whenever it is repeated.
         let markets: BTreeMap<Instruments, Market> = self.markets(&resting).await?.into_iter().collect();
         for (key, market) in markets {

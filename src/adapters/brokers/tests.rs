@@ -115,7 +115,6 @@ async fn lab() -> Lab {
         journal.clone(),
         journal.clone(),
         feed.clone(),
-        Arc::new(SystemClock),
     );
     Lab { broker, journal, feed, _folder: folder }
 }

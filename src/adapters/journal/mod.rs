@@ -16,10 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::domain::decide::{Input, Rules};
-use crate::domain::ids::RequestKey;
 use crate::domain::risk::LimitRow;
+use crate::ports::clock::Clock;
 use crate::ports::journal::{Journal, JournalError, JournalObserver};
-use crate::ports::publisher::Published;
+use crate::ports::publisher::{OutcomeKey, Published};
 
 use store::Store;
 use writer::{Decided, Job, MAX_WAITING, Writer};
@@ -29,6 +29,8 @@ pub struct SqlJournal<R> {
     jobs: mpsc::Sender<Job>,
     readers: R,
     name: String,
+    /// Whose time it is; none: the database's.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 fn unavailable(name: &str, error: &sqlx::Error) -> JournalError {
@@ -40,19 +42,20 @@ impl<R> SqlJournal<R> {
     fn start(
         store: impl Store,
         readers: R,
+        clock: Option<Arc<dyn Clock>>,
         rules: Arc<Rules>,
         observer: Arc<dyn JournalObserver>,
     ) -> (Self, JoinHandle<()>) {
         let name = store.name().to_owned();
         let (jobs, inbox) = mpsc::channel(MAX_WAITING);
         let task = tokio::spawn(Writer::new(store, rules, observer).run(inbox));
-        (Self { jobs, readers, name }, task)
+        (Self { jobs, readers, name, clock }, task)
     }
 
     /// For reading only.
-    fn without_writer(name: String, readers: R) -> Self {
+    fn without_writer(name: String, readers: R, clock: Option<Arc<dyn Clock>>) -> Self {
         let (jobs, _) = mpsc::channel(1);
-        Self { jobs, readers, name }
+        Self { jobs, readers, name, clock }
     }
 
     fn failed(&self, error: &sqlx::Error) -> JournalError {
@@ -84,7 +87,7 @@ impl<R: Send + Sync> Journal for SqlJournal<R> {
         self.ask(|reply| Job::Transact { inputs, reply }).await
     }
 
-    async fn mark_published(&self, published: Published) -> Result<Vec<RequestKey>, JournalError> {
+    async fn mark_published(&self, published: Published) -> Result<Vec<OutcomeKey>, JournalError> {
         if published.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,10 +1,10 @@
 //! Orders as this process committed them last, so that the next transaction need not read them whole:
 //! their version and epoch in the database say whether they still are so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::ids::{ClientOrderId, OrderId, Symbol};
-use crate::domain::ledger::{Ledger, OrderRecord};
+use crate::domain::ledger::{Keys, Ledger, OrderRecord};
 use crate::domain::request::OrderRef;
 
 /// Orders kept at most; when there are more, all are let go of.
@@ -43,8 +43,19 @@ impl Recent {
         self.orders.get(id)
     }
 
+    /// What a transaction is about, as far as it is known before anything is read: the symbols of instruments that its
+    /// inputs name, and of orders that this process committed last.
+    pub(super) fn symbols(&self, keys: &Keys) -> BTreeSet<Symbol> {
+        let named = keys.instruments.iter().map(|(_, symbol)| symbol);
+        let resting = keys.resting.iter().map(|page| &page.symbol);
+        let clients = keys.client_ids.iter().filter_map(|id| self.symbol(&OrderRef::Client(id.clone())));
+        let orders = keys.orders.iter().filter_map(|id| self.symbol(&OrderRef::Order(*id)));
+        let told = keys.with_trades.iter().filter_map(|order| self.symbol(order));
+        named.chain(resting).chain(clients).chain(orders).chain(told).cloned().collect()
+    }
+
     /// What an order trades, which never changes; `None`: it is not kept.
-    pub(super) fn symbol(&self, order: &OrderRef) -> Option<&Symbol> {
+    fn symbol(&self, order: &OrderRef) -> Option<&Symbol> {
         let id = match order {
             OrderRef::Order(id) => id,
             OrderRef::Client(id) => self.by_client_id.get(id)?,

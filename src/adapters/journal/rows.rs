@@ -92,6 +92,10 @@ pub(super) fn hash(row: &impl Row, column: &'static str) -> Result<ContentHash, 
     bytes.try_into().map(ContentHash).map_err(|error| unreadable(column, error))
 }
 
+/// How far the times of two commits that follow each other may be out of order: transactions that went on side by side,
+/// and clocks that were set.
+pub(super) const OUT_OF_ORDER_US: i64 = 60_000_000;
+
 pub(super) fn request_key(row: &impl Row) -> Result<RequestKey, sqlx::Error> {
     let lane = row.text("lane")?;
     let entry = EntryId { ms: unsigned(row, "entry_ms")?, seq: unsigned(row, "entry_seq")? };

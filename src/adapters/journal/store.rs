@@ -1,9 +1,8 @@
 //! What the writer asks of a database.
 
-use crate::domain::ids::RequestKey;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
-use crate::ports::publisher::Published;
+use crate::ports::publisher::{OutcomeKey, Published};
 
 use super::recent::Recent;
 
@@ -13,6 +12,9 @@ pub(super) enum Failure {
     Database(sqlx::Error),
     /// One of the inputs cannot be decided or written.
     Inputs(String),
+    /// The database gave it up in time, for what all inputs together ask of it or for what one of them waits for:
+    /// nothing was written, and fewer may do.
+    TimedOut(sqlx::Error),
     /// Another worker committed something that this transaction had not seen: decided again, it will.
     Raced(String),
 }
@@ -32,6 +34,10 @@ pub(super) trait Store: Send + 'static {
     /// Whether the connection is a new one: what was read and written before may not be there any more.
     fn begin(&mut self) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
+    /// Whether transactions from now on are to wait for others only briefly: one of their inputs waits in vain, and
+    /// which one is to be found out.
+    fn hurry(&mut self, _hurries: bool) {}
+
     /// What the decisions on some inputs need, and the instant that they are made at.
     fn load(
         &mut self,
@@ -46,7 +52,7 @@ pub(super) trait Store: Send + 'static {
     fn mark(
         &mut self,
         marks: &Published,
-    ) -> impl Future<Output = Result<Vec<RequestKey>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<OutcomeKey>, sqlx::Error>> + Send;
 
     /// An error leaves open whether it was committed.
     fn commit(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

@@ -1,6 +1,7 @@
 //! The one task that writes: it takes what is waiting, up to a bound, and commits once for all of it.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +11,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::crash::{self, Point};
 use crate::domain::decide::{Decision, Input, Rules};
 use crate::domain::event::EventKind;
-use crate::domain::ids::RequestKey;
+use crate::domain::ids::Symbol;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 use crate::ports::journal::{JournalError, JournalObserver};
-use crate::ports::publisher::Published;
+use crate::ports::publisher::{OutcomeKey, Published};
 
 use super::recent::Recent;
 use super::store::{Failure, Store};
@@ -29,17 +30,21 @@ pub(super) const MAX_WAITING: usize = 256;
 /// How often a batch is decided again because another worker was faster, before one of its inputs is blamed.
 const MAX_RACES: usize = 8;
 
+/// How often the database may give up in time before the rest of a batch waits: enough to find two inputs among all that
+/// wait for what others hold, and not enough to hold everyone else up for long.
+const MAX_TIME_OUTS: usize = 24;
+
 #[cfg(feature = "planted-bugs")]
 mod careless;
 
 /// Whoever marks waits for what became of his outcomes.
-type Marked = Vec<(Vec<RequestKey>, oneshot::Sender<Result<Vec<RequestKey>, JournalError>>)>;
+type Marked = Vec<(Vec<OutcomeKey>, oneshot::Sender<Result<Vec<OutcomeKey>, JournalError>>)>;
 
 pub(super) type Decided = Vec<Result<Decision, JournalError>>;
 
 pub(super) enum Job {
     Transact { inputs: Vec<Input>, reply: oneshot::Sender<Result<Decided, JournalError>> },
-    MarkPublished { published: Published, reply: oneshot::Sender<Result<Vec<RequestKey>, JournalError>> },
+    MarkPublished { published: Published, reply: oneshot::Sender<Result<Vec<OutcomeKey>, JournalError>> },
     InitLimits { rows: Vec<LimitRow>, reply: oneshot::Sender<Result<bool, JournalError>> },
     Probe { reply: oneshot::Sender<Result<(), JournalError>> },
     Lease { name: String, owner: String, lasts: Duration, reply: oneshot::Sender<Result<bool, JournalError>> },
@@ -52,7 +57,7 @@ pub(super) struct Writer<S> {
     /// Marks that wait for the next transaction: losing them costs only a repeated offer.
     marks: Published,
     /// Of the marks of this round: what another worker is marking, too.
-    left: Vec<RequestKey>,
+    left: Vec<OutcomeKey>,
     recent: Recent,
 }
 
@@ -146,12 +151,30 @@ impl<S: Store> Writer<S> {
         }
     }
 
+    async fn transact(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
+        let done = self.commit_parts(inputs, decided).await;
+        self.store.hurry(false);
+        done
+    }
+
     /// Commits all inputs together; where that fails because of an input, halves them until the
     /// offender stands alone.
-    async fn transact(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
+    async fn commit_parts(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
         let mut parts = vec![inputs];
-        let mut races = 0;
+        let (mut races, mut time_outs) = (0, 0);
+        // Somebody holds what these need: more of their inputs would find the same.
+        let mut blocked = BTreeSet::new();
         while let Some(part) = parts.pop() {
+            if let Some(place) = part.iter().position(|input| self.is_about(input, &blocked)) {
+                let (before, rest) = part.split_at(place);
+                if place > 0 {
+                    parts.extend([rest, before]);
+                } else {
+                    decided.push(Err(self.failed("another transaction holds what it needs".to_owned())));
+                    parts.extend(rest.get(1..).filter(|rest| !rest.is_empty()));
+                }
+                continue;
+            }
             let started = Instant::now();
             let done = match self.try_commit(part).await {
                 Err(Failure::Raced(why)) if races < MAX_RACES => {
@@ -164,6 +187,10 @@ impl<S: Store> Writer<S> {
                 done => done,
             };
             races = 0;
+            if matches!(done, Err(Failure::TimedOut(_))) {
+                time_outs += 1;
+                self.store.hurry(true);
+            }
             match done {
                 Ok(results) => {
                     decided.extend(results);
@@ -172,7 +199,16 @@ impl<S: Store> Writer<S> {
                 Err(Failure::Inputs(why)) if part.len() == 1 => {
                     decided.push(Err(JournalError::Input { why }));
                 }
-                Err(Failure::Inputs(_)) => {
+                Err(Failure::TimedOut(error)) if part.len() == 1 => {
+                    decided.push(Err(self.unavailable(&error)));
+                    blocked.extend(part.iter().flat_map(|input| self.symbols(input)));
+                }
+                // What was decided is told; the rest waits.
+                Err(Failure::TimedOut(error)) if time_outs > MAX_TIME_OUTS => {
+                    decided.resize_with(inputs.len(), || Err(self.unavailable(&error)));
+                    return Ok(());
+                }
+                Err(Failure::Inputs(_) | Failure::TimedOut(_)) => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);
                     parts.push(first);
@@ -182,6 +218,16 @@ impl<S: Store> Writer<S> {
             }
         }
         Ok(())
+    }
+
+    fn symbols(&self, input: &Input) -> BTreeSet<Symbol> {
+        let mut keys = Keys::default();
+        self.rules.keys(input, &mut keys);
+        self.recent.symbols(&keys)
+    }
+
+    fn is_about(&self, input: &Input, blocked: &BTreeSet<Symbol>) -> bool {
+        !blocked.is_empty() && !self.symbols(input).is_disjoint(blocked)
     }
 
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<Decided, Failure> {
@@ -214,7 +260,7 @@ impl<S: Store> Writer<S> {
     async fn decide_and_append(
         &mut self,
         inputs: &[Input],
-    ) -> Result<(Decided, Ledger, Vec<RequestKey>), Failure> {
+    ) -> Result<(Decided, Ledger, Vec<OutcomeKey>), Failure> {
         let mut keys = Keys::default();
         for input in inputs {
             self.rules.keys(input, &mut keys);

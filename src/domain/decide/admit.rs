@@ -145,7 +145,7 @@ impl Rules {
             *ledger.recent_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
             *ledger.changes.counted_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
         }
-        let deadline = self.profile(&broker).deadline(admit.view.broker_time(&broker, ledger.now));
+        let deadline = self.profile(&broker).deadline(admit.view.broker_time(&broker, ledger));
         let routed = OrderSpec { broker: Some(broker), ..spec.clone() };
         let created = EventKind::Created(Box::new(routed));
         let limit_price = risk::slippage_bound(spec, &admit.view.market, self.tick_size(&spec.symbol));

@@ -99,7 +99,7 @@ impl Rules {
         if let Err(refusal) = super::check::check_bound(&order.spec, &view.market, tick) {
             return reject(ledger, order, Vec::new(), refusal);
         }
-        let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, ledger.now));
+        let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, ledger));
         let limit_price = risk::slippage_bound(&order.spec, &view.market, tick);
         let attempt = Attempt { attempt: order.state.attempts + 1, deadline, limit_price };
         let (number, journaled_at) = (u64::from(attempt.attempt), ledger.now);

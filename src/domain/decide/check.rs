@@ -40,7 +40,7 @@ impl Rules {
             return Err(Refusal::new(Code::UnknownSymbol, reason));
         }
         let broker = self.route(spec.broker.as_ref(), &spec.symbol);
-        check_sense(spec, &admit.view.market, admit.view.broker_time(&broker, ledger.now))?;
+        check_sense(spec, &admit.view.market, admit.view.broker_time(&broker, ledger))?;
         check_supported(spec)?;
         check_bound(spec, &admit.view.market, self.tick_size(&spec.symbol))?;
         let price = risk::expected_price(spec, &admit.view.market);

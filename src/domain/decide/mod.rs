@@ -57,14 +57,16 @@ pub enum Input {
 pub struct View {
     /// For a submit: what its symbol is worth, read just before.
     pub market: Market,
-    /// By how much each broker's clock is ahead of ours; 0 where it is not in here.
+    /// By how much each broker's clock is ahead of the worker's; one that is not in here has the journal's.
     pub clocks: Arc<BTreeMap<BrokerName, i64>>,
     pub worker: Arc<str>,
 }
 
 impl View {
-    fn broker_time(&self, broker: &BrokerName, now: Timestamp) -> Timestamp {
-        now.plus_micros(self.clocks.get(broker).copied().unwrap_or(0))
+    /// What the broker's clock shows at the ledger's instant. A broker's own clock was compared with the worker's; the
+    /// journal's, on another machine, says nothing about it.
+    fn broker_time(&self, broker: &BrokerName, ledger: &Ledger) -> Timestamp {
+        self.clocks.get(broker).map_or(ledger.now, |ahead_us| ledger.worker_now.plus_micros(*ahead_us))
     }
 }
 

@@ -129,8 +129,8 @@ impl Rules {
         after_us: i64,
     ) -> Result<Option<(Arc<Commit>, u64)>, ApplyError> {
         let id = order.spec.id;
-        let sent_at = ledger.now.plus_micros(after_us);
-        let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, sent_at));
+        let sent_at = view.broker_time(&order.broker, ledger).plus_micros(after_us);
+        let deadline = self.profile(&order.broker).deadline(sent_at);
         let asked = EventKind::ReplaceRequested(ReplaceRequest { terms: terms.clone(), deadline });
         let Some(commit) = ledger.append(id, vec![asked])? else { return Ok(None) };
         let epoch = self.seize_lease(ledger, id, &view.worker, after_us);

@@ -57,6 +57,8 @@ pub struct RestingPage {
 pub struct Ledger {
     /// The journal's clock: one instant for the whole transaction.
     pub now: Timestamp,
+    /// The worker's clock at that instant: what it has compared the brokers' clocks with.
+    pub worker_now: Timestamp,
     pub ids: IdSource,
     pub orders: HashMap<OrderId, OrderRecord>,
     pub by_client_id: HashMap<ClientOrderId, OrderId>,
@@ -122,10 +124,12 @@ impl Changes {
 }
 
 impl Ledger {
+    /// For a worker whose clock is the journal's.
     #[must_use]
     pub fn new(now: Timestamp, ids: IdSource) -> Self {
         Self {
             now,
+            worker_now: now,
             ids,
             orders: HashMap::new(),
             by_client_id: HashMap::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use order_execution::domain::order::Order;
 use order_execution::domain::profile::Profile;
 use order_execution::domain::request::Request;
 use order_execution::domain::risk::Limit;
@@ -96,30 +97,63 @@ pub(crate) async fn an_unfinished_sweep_is_found(under: &impl JournalUnderTest) 
     assert!(a.reader.unfinished_sweeps(under.now(), 10).await.unwrap().is_empty());
 }
 
-pub(crate) async fn changed_orders_are_those_that_are_open_or_changed_and_all_published(
+fn names(page: &[(u64, Order)]) -> Vec<String> {
+    page.iter().map(|(_, order)| order.spec.client_order_id.to_string()).collect()
+}
+
+pub(crate) async fn orders_that_work_and_that_ended_are_paged_once_all_of_them_is_published(
     under: &impl JournalUnderTest,
 ) {
     let handle = one(under, Profile::Embedded).await;
-    for n in 0..3 {
-        let spec = if n == 1 { limit_order(n, "1", "90") } else { market_order(n) };
+    for n in 0..6 {
+        let spec = if n % 3 == 1 { limit_order(n, "1", "90") } else { market_order(n) };
         let admitted = handle.decide_one(submit("a", n, spec)).await;
         handle.decide_one(execute(&admitted)).await;
     }
-    let changed = async |since, after, limit| {
-        let page = handle.reader.changed_since(since, after, limit).await.unwrap();
-        let names = page.iter().map(|(_, order)| order.spec.client_order_id.to_string()).collect::<Vec<_>>();
-        (names, page.last().map(|(admission, _)| *admission))
+    let reader = &handle.reader;
+    let before = under.now();
+    let now = reader.now().await.unwrap();
+    assert!((before..=under.now()).contains(&now), "{now} is not the journal's time");
+    let long_ago = under.now().plus_micros(-600_000_000);
+    assert_eq!(reader.place(long_ago).await.unwrap(), 0);
+    assert!(reader.working(0, 10).await.unwrap().is_empty(), "nothing is marked");
+    assert!(reader.ended(0, 10).await.unwrap().is_empty(), "nothing is marked");
+    let marks = |orders: &[u64]| Published {
+        orders: orders.iter().map(|n| (order_id(*n), 5)).collect(),
+        outcomes: Vec::new(),
     };
-    let before = under.now().plus_micros(-60_000_000);
-    assert_eq!(changed(before, 0, 10).await.0, Vec::<String>::new(), "nothing is marked");
-    let marks = (0..3).map(|n| (order_id(n), 5));
-    handle.journal.mark_published(Published { orders: marks.collect(), outcomes: Vec::new() }).await.unwrap();
-    assert_eq!(changed(before, 0, 10).await.0, ["c0", "c1", "c2"]);
-    let (names, last) = changed(before, 0, 2).await;
-    assert_eq!(names, ["c0", "c1"]);
-    assert_eq!(changed(before, last.unwrap(), 2).await.0, ["c2"]);
-    under.pass(10 * SECOND).await;
-    assert_eq!(changed(under.now().plus_micros(-5_000_000), 0, 10).await.0, ["c1"], "the one that rests");
+    handle.journal.mark_published(marks(&[1, 2, 3, 4, 5])).await.unwrap();
+    assert_eq!(names(&reader.working(0, 10).await.unwrap()), ["c1", "c4"]);
+    let first = reader.working(0, 1).await.unwrap();
+    assert_eq!(names(&first), ["c1"]);
+    assert_eq!(names(&reader.working(first[0].0, 1).await.unwrap()), ["c4"]);
+    assert_eq!(names(&reader.ended(0, 10).await.unwrap()), ["c2", "c3", "c5"], "c0 is not marked");
+    handle.journal.mark_published(marks(&[0])).await.unwrap();
+    let first = reader.ended(0, 3).await.unwrap();
+    assert_eq!(names(&first), ["c0", "c2", "c3"]);
+    assert_eq!(names(&reader.ended(first[2].0, 3).await.unwrap()), ["c5"]);
+}
+
+/// What was committed since then lies after the place; what was long before, before it.
+pub(crate) async fn a_place_is_between_what_was_before_and_since(under: &impl JournalUnderTest) {
+    let handle = one(under, Profile::Embedded).await;
+    let mut times = Vec::new();
+    for n in 0..5 {
+        times.push(under.now());
+        let admitted = handle.decide_one(submit("a", n, market_order(n))).await;
+        handle.decide_one(execute(&admitted)).await;
+        under.pass(80 * SECOND).await;
+    }
+    let orders = (0..5).map(|n| (order_id(n), 5)).collect();
+    handle.journal.mark_published(Published { orders, outcomes: Vec::new() }).await.unwrap();
+    let mut pages = Vec::new();
+    for since in times {
+        let place = handle.reader.place(since).await.unwrap();
+        pages.push(handle.reader.ended(place, 20).await.unwrap().len());
+    }
+    assert_eq!(pages, [5, 4, 3, 2, 1]);
+    let later = handle.reader.place(under.now()).await.unwrap();
+    assert!(handle.reader.ended(later, 20).await.unwrap().is_empty());
 }
 
 pub(crate) async fn limits_are_loaded_once(under: &impl JournalUnderTest) {

@@ -1,12 +1,15 @@
 //! What is not marked as published is offered, oldest first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use order_execution::domain::decide::Input;
 use order_execution::domain::profile::Profile;
+use order_execution::domain::request::Received;
 use order_execution::domain::time::Timestamp;
 use order_execution::ports::publisher::Published;
 
-use super::super::fixture::{execute, key, limit_order, market_order, order_id, outcome, submit};
+use super::super::fixture::{execute, hash, key, limit_order, market_order, order_id, outcome, submit};
 use super::{Handle, JournalUnderTest, one, two};
 
 pub(crate) const EVER: Timestamp = Timestamp::from_micros(4_000_000_000_000_000);
@@ -52,7 +55,7 @@ pub(crate) async fn outcomes_are_offered_until_they_are_marked(under: &impl Jour
         );
         assert_eq!(offered.len(), usize::try_from(n).unwrap() + 1);
     }
-    let marks = Published { orders: Vec::new(), outcomes: vec![key(1)] };
+    let marks = Published { orders: Vec::new(), outcomes: vec![(key(1), hash(1))] };
     assert_eq!(handle.journal.mark_published(marks.clone()).await.unwrap(), []);
     // What is marked is marked, however often.
     assert_eq!(handle.journal.mark_published(marks).await.unwrap(), []);
@@ -61,20 +64,42 @@ pub(crate) async fn outcomes_are_offered_until_they_are_marked(under: &impl Jour
     assert_eq!(handle.reader.unpublished_outcomes(EVER, 1).await.unwrap().len(), 1);
 }
 
+/// After Redis lost its data an entry id may come again, with another content: another request.
+pub(crate) async fn a_mark_is_of_one_content_alone(under: &impl JournalUnderTest) {
+    let handle = one(under, Profile::Embedded).await;
+    let admitted = handle.decide_one(submit("a", 0, market_order(0))).await;
+    handle.decide_one(execute(&admitted)).await;
+    let Input::Admit(mut again) = submit("a", 0, market_order(1)) else { panic!("not an admission") };
+    let first = (*again.received).clone();
+    again.received = Arc::new(Received { hash: hash(77), ..first });
+    let admitted = handle.decide_one(Input::Admit(again)).await;
+    handle.decide_one(execute(&admitted)).await;
+    assert_eq!(handle.reader.unpublished_outcomes(EVER, 10).await.unwrap().len(), 2);
+    let mark = |content| Published { orders: Vec::new(), outcomes: vec![(key(0), hash(content))] };
+    handle.journal.mark_published(mark(5)).await.unwrap();
+    assert_eq!(handle.reader.unpublished_outcomes(EVER, 10).await.unwrap().len(), 2);
+    handle.journal.mark_published(mark(0)).await.unwrap();
+    let left = handle.reader.unpublished_outcomes(EVER, 10).await.unwrap();
+    assert_eq!(left.iter().map(|(outcome, _)| outcome.hash).collect::<Vec<_>>(), [hash(77)]);
+}
+
 /// A journal with one outcome, and what marks it: for what only some databases can do.
 #[allow(dead_code, reason = "the fakes do one thing at a time")]
 pub(crate) async fn an_outcome(under: &impl JournalUnderTest) -> (Handle, Published) {
     let handle = one(under, Profile::Embedded).await;
     let admitted = handle.decide_one(submit("a", 0, market_order(0))).await;
     handle.decide_one(execute(&admitted)).await;
-    (handle, Published { orders: Vec::new(), outcomes: vec![key(0)] })
+    (handle, Published { orders: Vec::new(), outcomes: vec![(key(0), hash(0))] })
 }
 
 pub(crate) async fn marks_of_one_handle_count_for_the_other(under: &impl JournalUnderTest) {
     let (a, b) = two(under, Profile::Embedded).await;
     let admitted = a.decide_one(submit("a", 0, market_order(0))).await;
     a.decide_one(execute(&admitted)).await;
-    b.journal.mark_published(Published { outcomes: vec![key(0)], ..orders(&[(0, 5)]) }).await.unwrap();
+    b.journal
+        .mark_published(Published { outcomes: vec![(key(0), hash(0))], ..orders(&[(0, 5)]) })
+        .await
+        .unwrap();
     assert!(a.reader.unpublished(EVER, 10).await.unwrap().is_empty());
     assert!(a.reader.unpublished_outcomes(EVER, 10).await.unwrap().is_empty());
     assert_eq!(a.reader.commits(order_id(0)).await.unwrap().published, 2);

@@ -91,11 +91,16 @@ mod postgres {
     use order_execution::adapters::journal::postgres::{
         PostgresJournal, PostgresSettings, Timekeeper, Timeouts,
     };
-    use order_execution::domain::decide::Rules;
+    use order_execution::domain::decide::{Decision, Effect, Rules};
+    use order_execution::domain::order::OrderSpec;
+    use order_execution::domain::profile::Profile;
+    use order_execution::domain::risk::Limit;
+    use order_execution::ports::journal::JournalError;
     use sqlx::{Connection, PgConnection};
     use std::path::Path;
 
     use super::*;
+    use crate::contracts::fixture;
     use crate::contracts::journal::outbox::{EVER, an_outcome};
     use crate::contracts::journal::{Handle, JournalUnderTest, journal_rules};
     use crate::harness::{Database, Place, services};
@@ -111,6 +116,19 @@ mod postgres {
             let place = services::place(Database::Postgres, Path::new("")).await;
             Self { place, clock: Arc::new(Standing(AtomicU64::new(1_800_000_000_000_000))) }
         }
+
+        async fn open_with(&self, rules: Rules, statement: Duration) -> Handle {
+            let settings = PostgresSettings {
+                url: self.place.url(),
+                readers: 2,
+                timeouts: Timeouts::of(statement),
+                time: Timekeeper::Given(self.clock.clone()),
+            };
+            let opened =
+                PostgresJournal::open(&settings, Arc::new(rules), self.clock.clone(), Arc::new(Nobody)).await;
+            let journal = Arc::new(opened.unwrap().0);
+            Handle { journal: journal.clone(), reader: journal }
+        }
     }
 
     impl Drop for Postgres {
@@ -121,16 +139,7 @@ mod postgres {
 
     impl JournalUnderTest for Postgres {
         async fn open(&self, rules: Rules) -> Handle {
-            let settings = PostgresSettings {
-                url: self.place.url(),
-                readers: 2,
-                timeouts: Timeouts::of(Duration::from_secs(20)),
-                time: Timekeeper::Given(self.clock.clone()),
-            };
-            let opened =
-                PostgresJournal::open(&settings, Arc::new(rules), self.clock.clone(), Arc::new(Nobody)).await;
-            let journal = Arc::new(opened.unwrap().0);
-            Handle { journal: journal.clone(), reader: journal }
+            self.open_with(rules, Duration::from_secs(20)).await
         }
 
         async fn pass(&self, time: Duration) {
@@ -153,6 +162,40 @@ mod postgres {
     }
 
     journal_rules!(as_tests, crate::contracts::journal, Postgres::new());
+
+    /// A row that somebody has locked holds up what is about it, and nothing else of its batch.
+    #[tokio::test]
+    async fn what_waits_for_a_lock_does_not_hold_up_its_neighbours() {
+        let under = Postgres::new().await;
+        let handle = under.open_with(fixture::rules(Profile::Embedded), Duration::from_secs(1)).await;
+        let row = fixture::limits(Limit::Unlimited);
+        handle.journal.init_limits(&[row]).await.unwrap();
+        let order = |n: u64, symbol: &str| {
+            let spec = OrderSpec { symbol: fixture::symbol(symbol), ..fixture::limit_order(n, "1", "90") };
+            fixture::submit("a", n, spec)
+        };
+        let admitted = |decided: &[Result<Decision, JournalError>]| -> Vec<bool> {
+            let is_admitted = |one: &Result<Decision, JournalError>| match one {
+                Ok(decision) => matches!(decision.effect, Effect::Submit { .. }),
+                Err(JournalError::Unavailable { .. }) => false,
+                Err(error) => panic!("{error}"),
+            };
+            decided.iter().map(is_admitted).collect()
+        };
+        // Its reservation makes the position's row.
+        let first = handle.journal.transact(vec![order(0, "BTCUSDT")]).await.unwrap();
+        assert_eq!(admitted(&first), [true]);
+        let mut other = PgConnection::connect(&under.place.url()).await.unwrap();
+        let mut holding = other.begin().await.unwrap();
+        let sql = "SELECT 1 FROM positions WHERE symbol = 'BTCUSDT' FOR UPDATE";
+        assert_eq!(sqlx::query(sql).fetch_all(&mut *holding).await.unwrap().len(), 1);
+        let orders: Vec<_> = (1..=6).map(|n| order(n, if n == 3 { "BTCUSDT" } else { "ETHUSDT" })).collect();
+        let decided = handle.journal.transact(orders.clone()).await.unwrap();
+        assert_eq!(admitted(&decided), [true, true, false, true, true, true]);
+        holding.rollback().await.unwrap();
+        let decided = handle.journal.transact(vec![orders[2].clone()]).await.unwrap();
+        assert_eq!(admitted(&decided), [true]);
+    }
 
     /// It may yet be rolled back: whoever relied on it would let an outcome be told twice.
     #[tokio::test]

@@ -158,6 +158,10 @@ impl Lab {
         self.place.url()
     }
 
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The journal, opened beside whoever has it open.
     pub(crate) async fn journal(&self) -> Journal {
         self.try_journal(Duration::from_secs(20)).await.expect("the journal opens")

@@ -151,8 +151,9 @@ impl Tables {
                 }
             }
         }
-        for key in &published.outcomes {
-            for place in self.outcomes_of.get(key).into_iter().flatten() {
+        for (key, hash) in &published.outcomes {
+            let places = self.outcomes_of.get(key).into_iter().flatten();
+            for place in places.filter(|place| self.outcomes[**place].hash == *hash) {
                 self.outbox_outcomes.remove(place);
             }
         }

@@ -30,7 +30,7 @@ use order_execution::ports::clock::Clock;
 use order_execution::ports::journal::{
     Abandoned, CommitHistory, History, Journal, JournalError, JournalReader, OrderFilter,
 };
-use order_execution::ports::publisher::Published;
+use order_execution::ports::publisher::{OutcomeKey, Published};
 
 use super::auditor::Auditor;
 use super::line::{Line, NoAnswer};
@@ -243,7 +243,7 @@ impl Journal for MemoryJournal {
         self.ask("transact", move |database| database.transact(&rules, &inputs)).await
     }
 
-    async fn mark_published(&self, published: Published) -> Result<Vec<RequestKey>, JournalError> {
+    async fn mark_published(&self, published: Published) -> Result<Vec<OutcomeKey>, JournalError> {
         self.ask("mark", move |database| database.tables().mark(&published)).await?;
         Ok(Vec::new())
     }
@@ -273,6 +273,10 @@ impl Journal for MemoryJournal {
 
 #[async_trait]
 impl JournalReader for MemoryJournal {
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        self.ask("read", |database| database.clock.now()).await
+    }
+
     async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError> {
         let order = order.clone();
         self.read(move |tables| tables.find(&order).map(|record| (*record.order).clone())).await
@@ -333,13 +337,16 @@ impl JournalReader for MemoryJournal {
             .await
     }
 
-    async fn changed_since(
-        &self,
-        since: Timestamp,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<(u64, Order)>, JournalError> {
-        self.read(move |tables| tables.changed_since(since, after, limit)).await
+    async fn working(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        self.read(move |tables| tables.working(after, limit)).await
+    }
+
+    async fn place(&self, since: Timestamp) -> Result<u64, JournalError> {
+        self.read(move |tables| tables.commits.iter().take_while(|row| row.at < since).count() as u64).await
+    }
+
+    async fn ended(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        self.read(move |tables| tables.ended(after, limit)).await
     }
 
     async fn feed_cursor(&self, broker: &BrokerName) -> Result<u64, JournalError> {

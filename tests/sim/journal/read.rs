@@ -160,19 +160,35 @@ impl Tables {
         found
     }
 
-    pub(super) fn changed_since(&self, since: Timestamp, after: u64, limit: u32) -> Vec<(u64, Order)> {
-        let waiting: BTreeSet<OrderId> =
-            self.outbox_commits.iter().map(|place| self.commits[*place].order_id).collect();
+    fn waiting(&self) -> BTreeSet<OrderId> {
+        self.outbox_commits.iter().map(|place| self.commits[*place].order_id).collect()
+    }
+
+    pub(super) fn working(&self, after: u64, limit: u32) -> Vec<(u64, Order)> {
+        let waiting = self.waiting();
         self.admissions
             .range(after + 1..)
             .filter_map(|(admission, id)| Some((*admission, self.orders.get(id)?)))
             .filter(|(_, record)| {
-                let state = &record.order.state;
-                (state.updated_at >= since || !state.status.is_terminal())
-                    && !waiting.contains(&record.order.spec.id)
+                !record.order.state.status.is_terminal() && !waiting.contains(&record.order.spec.id)
             })
             .take(limit as usize)
             .map(|(admission, record)| (admission, (*record.order).clone()))
+            .collect()
+    }
+
+    pub(super) fn ended(&self, after: u64, limit: u32) -> Vec<(u64, Order)> {
+        let waiting = self.waiting();
+        let rows = self.commits.iter().enumerate().skip(usize::try_from(after).unwrap_or(usize::MAX));
+        rows.filter_map(|(row, commit)| Some((row as u64 + 1, commit, self.orders.get(&commit.order_id)?)))
+            .filter(|(_, commit, record)| {
+                let state = &record.order.state;
+                state.status.is_terminal()
+                    && commit.version == state.version
+                    && !waiting.contains(&commit.order_id)
+            })
+            .take(limit as usize)
+            .map(|(place, _, record)| (place, (*record.order).clone()))
             .collect()
     }
 

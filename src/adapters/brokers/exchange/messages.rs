@@ -11,6 +11,8 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::report::{Report, ReportedCorrection, ReportedFill};
 use crate::domain::time::Timestamp;
 
+use super::super::identifier;
+
 #[derive(Debug, Serialize)]
 pub(super) struct NewOrder<'a> {
     pub(super) client_order_id: &'a ClientOrderId,
@@ -83,6 +85,7 @@ pub(super) struct OpenOrders {
 #[derive(Debug, Deserialize)]
 pub(super) struct OrderView {
     pub(super) client_order_id: String,
+    #[serde(deserialize_with = "identifier")]
     pub(super) order_id: String,
     pub(super) symbol: String,
     pub(super) quantity: Quantity,
@@ -108,6 +111,7 @@ pub(super) enum ViewStatus {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Trade {
+    #[serde(deserialize_with = "identifier")]
     trade_id: String,
     quantity: Quantity,
     price: Price,
@@ -119,6 +123,7 @@ pub(super) struct Trade {
 
 #[derive(Debug, Deserialize)]
 struct Paid {
+    #[serde(deserialize_with = "identifier")]
     asset: String,
     amount: Amount,
 }
@@ -198,6 +203,7 @@ pub(super) struct Transactions {
 pub(super) struct Transaction {
     pub(super) id: u64,
     pub(super) client_order_id: String,
+    #[serde(deserialize_with = "identifier")]
     order_id: String,
     r#type: TransactionType,
     symbol: String,
@@ -265,6 +271,21 @@ mod tests {
     use super::*;
     use crate::domain::event::{EventKind, OrderEvent};
     use crate::domain::order::OrderSpec;
+
+    #[test]
+    fn what_no_journal_could_keep_is_not_read() {
+        let read = |id: &str| {
+            let trade = serde_json::json!({"trade_id": id, "quantity": "1", "price": "2", "time_us": 3});
+            serde_json::from_value::<Trade>(trade).map(|trade| trade.trade_id).map_err(|e| e.to_string())
+        };
+        for id in ["t-1", "x", &"7".repeat(128), "é✓"] {
+            assert_eq!(read(id).unwrap(), id);
+        }
+        for id in ["", "a\0b", "a\nb", &"7".repeat(129)] {
+            let error = read(id).unwrap_err();
+            assert!(error.contains("expected are 1 to 128 characters"), "{error}");
+        }
+    }
 
     /// Whenever it arrives, its day is the one in which it was journaled.
     #[test]

@@ -17,6 +17,23 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// Statements kept prepared on a connection.
 const STATEMENTS: usize = 256;
 
+pub(super) fn timed_out(what: &str, after: Duration) -> sqlx::Error {
+    let why = format!("{what}: no answer within {} ms", after.as_millis());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
+}
+
+/// Bounds what a server that is gone, or stands still, can take.
+pub(super) async fn within<T>(
+    bound: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(bound, work).await {
+        Ok(done) => done,
+        Err(_) => Err(timed_out(what, bound)),
+    }
+}
+
 /// The address without its password, for errors and logs.
 pub(super) fn shown(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or_else(|| options.get_username());
@@ -59,20 +76,14 @@ pub(super) fn options(url: &str, timeouts: &Timeouts) -> Result<PgConnectOptions
 /// A connection that writes durably, to a server that may be written to.
 pub(super) async fn connect(
     options: &PgConnectOptions,
-    within: Duration,
+    bound: Duration,
 ) -> Result<PgConnection, sqlx::Error> {
     let connected = async {
         let mut conn = options.connect().await?;
         assert_durable(&mut conn).await?;
         Ok(conn)
     };
-    match tokio::time::timeout(within, connected).await {
-        Ok(connected) => connected,
-        Err(_) => {
-            let why = format!("connecting: no answer within {} ms", within.as_millis());
-            Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)))
-        }
-    }
+    within(bound, "connecting", connected).await
 }
 
 /// Settings that durability rests on are read, not assumed, on every connection: roles and databases may change them.
@@ -159,8 +170,9 @@ pub async fn inspect(settings: &PostgresSettings) -> Result<Found, JournalError>
         conn.close().await?;
         Ok((server, synchronous_commit, tls, version))
     };
-    let (server, synchronous_commit, tls, version) =
-        look.await.map_err(|error: sqlx::Error| unavailable(&address, &error))?;
+    let (server, synchronous_commit, tls, version) = within(settings.timeouts.batch(), "looking at it", look)
+        .await
+        .map_err(|error| unavailable(&address, &error))?;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     Ok(Found { address, server, synchronous_commit, tls, version, known })
 }

@@ -1,7 +1,13 @@
 //! What the loops that follow up ask of the journal: what nobody works on, what is not published.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{Postgres, Row as _};
+
+use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::request::Outcome;
 use crate::domain::time::Timestamp;
@@ -12,9 +18,14 @@ use super::load::orders_where;
 use crate::adapters::journal::rows::{self, signed};
 
 impl PostgresJournal {
-    pub(super) async fn count(&self, sql: &'static str) -> Result<u64, JournalError> {
-        let query = sqlx::query_scalar::<_, i64>(sql).fetch_one(&self.readers);
-        query.await.map(i64::cast_unsigned).map_err(|e| self.failed(&e))
+    /// The number that a statement's only row begins with; 0: there is none.
+    pub(super) async fn number(
+        &self,
+        statement: Query<'_, Postgres, PgArguments>,
+    ) -> Result<u64, JournalError> {
+        let row = self.readers.first(statement).await.map_err(|e| self.failed(&e))?;
+        let number: i64 = row.map_or(Ok(0), |row| row.try_get(0)).map_err(|e| self.failed(&e))?;
+        Ok(number.cast_unsigned())
     }
 
     pub(super) async fn read_unpublished_outcomes(
@@ -26,18 +37,12 @@ impl PostgresJournal {
                    WHERE o.at_us <= $1 ORDER BY o.seq LIMIT $2";
         let query = sqlx::query(sql).bind(before.micros()).bind(i64::from(limit));
         let mut outcomes = Vec::new();
-        for row in query.fetch_all(&self.readers).await? {
+        for row in self.readers.all(query).await? {
             outcomes.push(rows::outcome(&row)?);
         }
         let ids = outcomes.iter().filter_map(|outcome| outcome.order_id);
         let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-        let sql = orders_where!("id = ANY($1)");
-        let found = sqlx::query(sql).bind(ids).fetch_all(&self.readers).await?;
-        let mut orders = std::collections::HashMap::with_capacity(found.len());
-        for row in &found {
-            let order = Arc::unwrap_or_clone(rows::order(row)?.order);
-            orders.insert(order.spec.id, order);
-        }
+        let orders = self.orders_by_id(&ids).await?;
         let with_order = |outcome: Outcome| {
             let order = outcome.order_id.and_then(|id| orders.get(&id).cloned());
             (outcome, order)
@@ -57,7 +62,7 @@ impl PostgresJournal {
                    FROM requests r JOIN orders o ON o.id = r.order_id WHERE r.open AND o.lease_until_us < $1 \
                    ORDER BY received_us LIMIT $2";
         let query = sqlx::query(sql).bind(now.micros()).bind(i64::from(limit));
-        query.fetch_all(&self.readers).await?.iter().map(rows::abandoned).collect()
+        self.readers.all(query).await?.iter().map(rows::abandoned).collect()
     }
 
     pub(super) async fn read_unfinished_sweeps(
@@ -68,25 +73,73 @@ impl PostgresJournal {
         let sql = "SELECT lane, entry_ms, entry_seq, hash, NULL::text AS broker, NULL::text AS symbol, received_us FROM requests \
                    WHERE open AND kind = 'cancel_all' AND received_us < $1 ORDER BY received_us LIMIT $2";
         let query = sqlx::query(sql).bind(before.micros()).bind(i64::from(limit));
-        query.fetch_all(&self.readers).await?.iter().map(rows::abandoned).collect()
+        self.readers.all(query).await?.iter().map(rows::abandoned).collect()
     }
 
-    pub(super) async fn read_changed_since(
+    pub(super) async fn read_working(
         &self,
-        since: Timestamp,
         after: u64,
         limit: u32,
     ) -> Result<Vec<(u64, Order)>, sqlx::Error> {
         let sql = orders_where!(
-            "admission > $1 AND (updated_us >= $2 OR status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired')) \
+            "admission > $1 AND status NOT IN ('Filled', 'Cancelled', 'Rejected', 'Expired') \
              AND NOT EXISTS (SELECT 1 FROM order_commits c JOIN outbox_commits b ON b.seq = c.seq \
-             WHERE c.order_id = orders.id) ORDER BY admission LIMIT $3"
+             WHERE c.order_id = orders.id) ORDER BY admission LIMIT $2"
         );
-        let query = sqlx::query(sql).bind(signed(after)).bind(since.micros()).bind(i64::from(limit));
-        let mut orders = Vec::new();
-        for row in query.fetch_all(&self.readers).await? {
-            let record = rows::order(&row)?;
-            orders.push((record.admission, Arc::unwrap_or_clone(record.order)));
+        let query = sqlx::query(sql).bind(signed(after)).bind(i64::from(limit));
+        let admitted = |row| {
+            let record = rows::order(row)?;
+            Ok((record.admission, Arc::unwrap_or_clone(record.order)))
+        };
+        self.readers.all(query).await?.iter().map(admitted).collect()
+    }
+
+    /// Commits are in order of time but for those of transactions that went on side by side, and for clocks that were
+    /// set: halving finds it without an index on their times.
+    pub(super) async fn read_place(&self, since: Timestamp) -> Result<u64, sqlx::Error> {
+        let since_us = since.plus_micros(-rows::OUT_OF_ORDER_US).micros();
+        let newest = "SELECT seq, at_us FROM order_commits ORDER BY seq DESC LIMIT 1";
+        let Some(newest) = self.readers.first(sqlx::query(newest)).await? else { return Ok(0) };
+        let (mut from, mut to) = (0, rows::unsigned(&newest, "seq")?.saturating_add(1));
+        let next = "SELECT seq, at_us FROM order_commits WHERE seq >= $1 ORDER BY seq LIMIT 1";
+        // All before `from` are too old, none at `to` or after it is.
+        while from < to {
+            let middle = from.midpoint(to);
+            let Some(row) = self.readers.first(sqlx::query(next).bind(signed(middle))).await? else {
+                to = middle;
+                continue;
+            };
+            if row.try_get::<i64, _>("at_us")? < since_us {
+                from = rows::unsigned(&row, "seq")?.saturating_add(1);
+            } else {
+                to = middle;
+            }
+        }
+        Ok(from.saturating_sub(1))
+    }
+
+    pub(super) async fn read_ended(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, sqlx::Error> {
+        let sql = "SELECT c.seq, c.order_id FROM order_commits c JOIN orders o ON o.id = c.order_id AND o.version = c.version \
+                   WHERE c.seq > $1 AND o.status IN ('Filled', 'Cancelled', 'Rejected', 'Expired') \
+                   AND NOT EXISTS (SELECT 1 FROM order_commits d JOIN outbox_commits b ON b.seq = d.seq \
+                   WHERE d.order_id = c.order_id) ORDER BY c.seq LIMIT $2";
+        let query = sqlx::query(sql).bind(signed(after)).bind(i64::from(limit));
+        let mut places = Vec::new();
+        for row in self.readers.all(query).await? {
+            places.push((rows::unsigned(&row, "seq")?, rows::order_id(&row, "order_id")?));
+        }
+        let ids: Vec<String> = places.iter().filter_map(|(_, id)| id.map(|id| id.to_string())).collect();
+        let mut orders = self.orders_by_id(&ids).await?;
+        let ended = |(place, id): (u64, Option<OrderId>)| Some((place, orders.remove(&id?)?));
+        Ok(places.into_iter().filter_map(ended).collect())
+    }
+
+    async fn orders_by_id(&self, ids: &[String]) -> Result<HashMap<OrderId, Order>, sqlx::Error> {
+        let query = sqlx::query(orders_where!("id = ANY($1)")).bind(ids.to_vec());
+        let mut orders = HashMap::with_capacity(ids.len());
+        for row in self.readers.all(query).await? {
+            let order = Arc::unwrap_or_clone(rows::order(&row)?.order);
+            orders.insert(order.spec.id, order);
         }
         Ok(orders)
     }

@@ -16,6 +16,7 @@ use crate::domain::order_type::Side;
 use crate::domain::request::{OrderRef, RequestKind};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Spent;
+use crate::ports::publisher::OutcomeKey;
 
 const SECOND_US: i64 = 1_000_000;
 
@@ -48,17 +49,6 @@ pub(super) use trades;
 
 /// Requests that the journal has, each by its key and the hash of its content.
 pub(super) type Known = HashSet<(RequestKey, ContentHash)>;
-
-/// What orders trade is what transactions lock. Before anything is read, that is known of the orders that the inputs
-/// name by their instrument or that this process committed last; `load` tells of the others.
-pub(super) fn symbols(keys: &Keys, recent: &Recent) -> BTreeSet<Symbol> {
-    let named = keys.instruments.iter().map(|(_, symbol)| symbol);
-    let resting = keys.resting.iter().map(|page| &page.symbol);
-    let clients = keys.client_ids.iter().filter_map(|id| recent.symbol(&OrderRef::Client(id.clone())));
-    let orders = keys.orders.iter().filter_map(|id| recent.symbol(&OrderRef::Order(*id)));
-    let told = keys.with_trades.iter().filter_map(|order| recent.symbol(order));
-    named.chain(resting).chain(clients).chain(orders).chain(told).cloned().collect()
-}
 
 pub(super) async fn load(
     conn: &mut PgConnection,
@@ -148,6 +138,14 @@ pub(super) fn by_request<'q>(
         .bind(column!(keys, |key| key.lane.to_string()))
         .bind(column!(keys, |key| signed(key.entry.ms)))
         .bind(column!(keys, |key| signed(key.entry.seq)))
+}
+
+pub(super) fn by_outcome<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    keys: &'q [OutcomeKey],
+) -> Query<'q, Postgres, PgArguments> {
+    let requests: Vec<&RequestKey> = keys.iter().map(|(key, _)| key).collect();
+    by_request(query, &requests).bind(column!(keys, |(_, hash)| &hash.0[..]))
 }
 
 /// The orders that a new `cancel_all` means.

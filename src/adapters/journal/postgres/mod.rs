@@ -5,13 +5,12 @@ mod connect;
 mod follow;
 mod load;
 mod read;
+mod readers;
 mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinHandle;
 
 use crate::domain::decide::Rules;
@@ -19,10 +18,11 @@ use crate::ports::clock::Clock;
 use crate::ports::journal::{JournalError, JournalObserver};
 
 use super::{SqlJournal, unavailable};
+use readers::Readers;
 
 pub use connect::{Found, inspect, migrate};
 
-pub type PostgresJournal = SqlJournal<PgPool>;
+pub type PostgresJournal = SqlJournal<Readers>;
 
 /// What a journal is opened with.
 #[derive(Clone)]
@@ -73,6 +73,15 @@ pub enum Timekeeper {
     Given(Arc<dyn Clock>),
 }
 
+impl Timekeeper {
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        match self {
+            Self::Database => None,
+            Self::Given(clock) => Some(clock.clone()),
+        }
+    }
+}
+
 impl std::fmt::Debug for Timekeeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -97,26 +106,23 @@ impl PostgresJournal {
         let conn = connect::connect(&options, settings.timeouts.connect)
             .await
             .map_err(|error| unavailable(&name, &error))?;
-        let readers = Self::open_readers(settings).await?;
+        let readers = Self::open_readers(settings, false).await?;
         let (timeouts, time) = (settings.timeouts, settings.time.clone());
+        let given = time.clock();
         let store = store::PgStore::new(options, name, conn, timeouts, time, clock);
-        Ok(Self::start(store, readers, rules, observer))
+        Ok(Self::start(store, readers, given, rules, observer))
     }
 
-    /// Opens an existing journal for reading only.
+    /// Opens an existing journal for reading only, on a standby, too.
     pub async fn open_reader(settings: &PostgresSettings) -> Result<Self, JournalError> {
         let name = connect::shown(&connect::options(&settings.url, &settings.timeouts)?);
-        Ok(Self::without_writer(name, Self::open_readers(settings).await?))
+        let readers = Self::open_readers(settings, true).await?;
+        Ok(Self::without_writer(name, readers, settings.time.clock()))
     }
 
-    async fn open_readers(settings: &PostgresSettings) -> Result<PgPool, JournalError> {
+    async fn open_readers(settings: &PostgresSettings, lags: bool) -> Result<Readers, JournalError> {
         let options = connect::options(&settings.url, &settings.timeouts)?;
         let name = connect::shown(&options);
-        PgPoolOptions::new()
-            .max_connections(settings.readers.max(1))
-            .acquire_timeout(settings.timeouts.connect)
-            .connect_with(options.options([("default_transaction_read_only", "on")]))
-            .await
-            .map_err(|error| unavailable(&name, &error))
+        Readers::open(options, settings, lags).await.map_err(|error| unavailable(&name, &error))
     }
 }

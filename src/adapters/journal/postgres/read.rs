@@ -53,6 +53,14 @@ fn further(query: &mut QueryBuilder<Postgres>, filter: &OrderFilter) {
 
 #[async_trait]
 impl JournalReader for PostgresJournal {
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        if let Some(clock) = &self.clock {
+            return Ok(clock.now());
+        }
+        let query = sqlx::query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint");
+        self.number(query).await.map(|us| Timestamp::from_micros(us.cast_signed()))
+    }
+
     async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError> {
         let query = match order {
             OrderRef::Client(id) => {
@@ -60,7 +68,7 @@ impl JournalReader for PostgresJournal {
             }
             OrderRef::Order(id) => sqlx::query(orders_where!("id = $1")).bind(id.to_string()),
         };
-        let row = query.fetch_optional(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let row = self.readers.first(query).await.map_err(|e| self.failed(&e))?;
         row.map(|row| rows::order(&row).map(|record| Arc::unwrap_or_clone(record.order)))
             .transpose()
             .map_err(|e| self.failed(&e))
@@ -88,7 +96,7 @@ impl JournalReader for PostgresJournal {
         }
         further(&mut query, filter);
         query.push(" ORDER BY admission DESC LIMIT ").push_bind(i64::from(filter.limit));
-        let found = query.build().fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let found = self.readers.all(query.build()).await.map_err(|e| self.failed(&e))?;
         let orders =
             found.iter().map(|row| rows::order(row).map(|record| Arc::unwrap_or_clone(record.order)));
         orders.collect::<Result<_, _>>().map_err(|e| self.failed(&e))
@@ -96,11 +104,8 @@ impl JournalReader for PostgresJournal {
 
     async fn events(&self, order: OrderId) -> Result<Vec<OrderEvent>, JournalError> {
         let sql = "SELECT events FROM order_commits WHERE order_id = $1 ORDER BY first_version";
-        let found = sqlx::query(sql)
-            .bind(order.to_string())
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|e| self.failed(&e))?;
+        let query = sqlx::query(sql).bind(order.to_string());
+        let found = self.readers.all(query).await.map_err(|e| self.failed(&e))?;
         let mut all = Vec::new();
         for row in &found {
             all.extend(rows::events(row).map_err(|e| self.failed(&e))?);
@@ -111,14 +116,14 @@ impl JournalReader for PostgresJournal {
     async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError> {
         let sql = "SELECT broker, symbol, quantity::text, cost::text, realized_pnl::text, commission::text, sequence, closed_at, \
                    reserved_buy::text, reserved_sell::text FROM positions ORDER BY symbol, broker";
-        let found = sqlx::query(sql).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let found = self.readers.all(sqlx::query(sql)).await.map_err(|e| self.failed(&e))?;
         let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?, rows::position(row)?));
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
     }
 
     async fn limits(&self) -> Result<Vec<LimitRow>, JournalError> {
-        let found = sqlx::query("SELECT * FROM risk_limits ORDER BY symbol").fetch_all(&self.readers).await;
-        let found = found.map_err(|e| self.failed(&e))?;
+        let query = sqlx::query("SELECT * FROM risk_limits ORDER BY symbol");
+        let found = self.readers.all(query).await.map_err(|e| self.failed(&e))?;
         found.iter().map(rows::limits).collect::<Result<_, _>>().map_err(|e| self.failed(&e))
     }
 
@@ -127,13 +132,11 @@ impl JournalReader for PostgresJournal {
                    JOIN orders o ON o.lane = $3 AND o.entry_ms = k.ms AND o.entry_seq = k.seq \
                    UNION SELECT entry_ms, entry_seq FROM unnest($1::bigint[], $2::bigint[]) AS k (ms, seq) \
                    JOIN requests r ON r.lane = $3 AND r.entry_ms = k.ms AND r.entry_seq = k.seq";
-        let found = sqlx::query(sql)
+        let query = sqlx::query(sql)
             .bind(column!(entries, |entry| signed(entry.ms)))
             .bind(column!(entries, |entry| signed(entry.seq)))
-            .bind(lane)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|e| self.failed(&e))?;
+            .bind(lane);
+        let found = self.readers.all(query).await.map_err(|e| self.failed(&e))?;
         let read = |row| {
             Ok(EntryId { ms: rows::unsigned(row, "entry_ms")?, seq: rows::unsigned(row, "entry_seq")? })
         };
@@ -143,15 +146,15 @@ impl JournalReader for PostgresJournal {
     async fn resting_symbols(&self) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
         let sql =
             "SELECT DISTINCT broker, symbol FROM orders WHERE status IN ('Acknowledged', 'PartiallyFilled')";
-        let found = sqlx::query(sql).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let found = self.readers.all(sqlx::query(sql)).await.map_err(|e| self.failed(&e))?;
         found.iter().map(rows::instrument).collect::<Result<_, _>>().map_err(|e| self.failed(&e))
     }
 
     async fn ending(&self, now: Timestamp) -> Result<Vec<(BrokerName, Symbol)>, JournalError> {
         let sql = "SELECT DISTINCT broker, symbol FROM orders \
                    WHERE ends_us IS NOT NULL AND ends_us <= $1 AND status IN ('Acknowledged', 'PartiallyFilled')";
-        let found = sqlx::query(sql).bind(now.micros()).fetch_all(&self.readers).await;
-        let found = found.map_err(|e| self.failed(&e))?;
+        let found =
+            self.readers.all(sqlx::query(sql).bind(now.micros())).await.map_err(|e| self.failed(&e))?;
         found.iter().map(rows::instrument).collect::<Result<_, _>>().map_err(|e| self.failed(&e))
     }
 
@@ -159,7 +162,7 @@ impl JournalReader for PostgresJournal {
         let sql = "SELECT c.order_id FROM outbox_commits b JOIN order_commits c ON c.seq = b.seq \
                    WHERE c.at_us <= $1 GROUP BY c.order_id ORDER BY min(c.seq) LIMIT $2";
         let query = sqlx::query(sql).bind(before.micros()).bind(i64::from(limit));
-        let found = query.fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
+        let found = self.readers.all(query).await.map_err(|e| self.failed(&e))?;
         let ids = found.iter().filter_map(|row| rows::order_id(row, "order_id").transpose());
         ids.collect::<Result<_, _>>().map_err(|e| self.failed(&e))
     }
@@ -181,26 +184,28 @@ impl JournalReader for PostgresJournal {
     }
 
     async fn parked(&self) -> Result<u64, JournalError> {
-        self.count("SELECT count(*) FROM orders WHERE parked").await
+        self.number(sqlx::query("SELECT count(*) FROM orders WHERE parked")).await
     }
 
-    async fn changed_since(
-        &self,
-        since: Timestamp,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<(u64, Order)>, JournalError> {
-        self.read_changed_since(since, after, limit).await.map_err(|e| self.failed(&e))
+    async fn working(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        self.read_working(after, limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn place(&self, since: Timestamp) -> Result<u64, JournalError> {
+        self.read_place(since).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn ended(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        self.read_ended(after, limit).await.map_err(|e| self.failed(&e))
     }
 
     async fn feed_cursor(&self, broker: &BrokerName) -> Result<u64, JournalError> {
-        let sql = "SELECT coalesce((SELECT cursor FROM broker_feeds WHERE broker = $1), 0)";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(broker.as_str().to_owned());
-        query.fetch_one(&self.readers).await.map(i64::cast_unsigned).map_err(|e| self.failed(&e))
+        let query = sqlx::query("SELECT cursor FROM broker_feeds WHERE broker = $1").bind(broker.as_str());
+        self.number(query).await
     }
 
     async fn differences(&self) -> Result<u64, JournalError> {
-        self.count("SELECT count(*) FROM broker_differences").await
+        self.number(sqlx::query("SELECT count(*) FROM broker_differences")).await
     }
 
     async fn commits(&self, order: OrderId) -> Result<CommitHistory, JournalError> {
@@ -216,7 +221,7 @@ impl PostgresJournal {
     async fn read_commits(&self, order_id: OrderId) -> Result<CommitHistory, sqlx::Error> {
         let sql = "SELECT c.events, b.seq IS NOT NULL AS waits FROM order_commits c \
                    LEFT JOIN outbox_commits b ON b.seq = c.seq WHERE c.order_id = $1 ORDER BY c.first_version";
-        let found = sqlx::query(sql).bind(order_id.to_string()).fetch_all(&self.readers).await?;
+        let found = self.readers.all(sqlx::query(sql).bind(order_id.to_string())).await?;
         let mut history = CommitHistory { order_id, commits: Vec::with_capacity(found.len()), published: 0 };
         let mut waits = false;
         for row in &found {
@@ -229,20 +234,18 @@ impl PostgresJournal {
 
     async fn read_history(&self, after: u64, limit: u32) -> Result<Vec<History>, sqlx::Error> {
         let sql = orders_where!("admission > $1 ORDER BY admission LIMIT $2");
-        let found =
-            sqlx::query(sql).bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
-        let columns = sqlx::query("SELECT id, status, quantity::text, filled_quantity::text, average_fill_price::text, version, ends_us, parked FROM orders WHERE admission > $1 ORDER BY admission LIMIT $2")
-            .bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let page = |sql| sqlx::query(sql).bind(signed(after)).bind(i64::from(limit));
+        let found = self.readers.all(page(sql)).await?;
+        let sql = "SELECT id, status, quantity::text, filled_quantity::text, average_fill_price::text, version, ends_us, parked \
+                   FROM orders WHERE admission > $1 ORDER BY admission LIMIT $2";
+        let columns = self.readers.all(page(sql)).await?;
         let mut histories = Vec::with_capacity(found.len());
         for (row, columns) in found.iter().zip(&columns) {
             let id: &str = columns.try_get("id")?;
-            let commits =
-                sqlx::query("SELECT events FROM order_commits WHERE order_id = $1 ORDER BY first_version")
-                    .bind(id)
-                    .fetch_all(&self.readers)
-                    .await?;
-            let trades = sqlx::query(concat!(trades!(), "order_id = $1"));
-            let trades = trades.bind(id).fetch_all(&self.readers).await?;
+            let sql = "SELECT events FROM order_commits WHERE order_id = $1 ORDER BY first_version";
+            let commits = self.readers.all(sqlx::query(sql).bind(id)).await?;
+            let sql = concat!(trades!(), "order_id = $1");
+            let trades = self.readers.all(sqlx::query(sql).bind(id)).await?;
             histories.push(rows::history(row, columns, &commits, &trades)?);
         }
         Ok(histories)

@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use crate::adapters::journal::recent::Recent;
 use crate::adapters::journal::rows::{self, signed};
 use crate::adapters::journal::store::{Failure, Holder, Store};
-use crate::domain::ids::{IdSource, RequestKey, Symbol};
+use crate::domain::ids::{IdSource, Symbol};
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::publisher::Published;
+use crate::ports::publisher::{OutcomeKey, Published};
 
 use super::append::{RACED, append, insert_limits};
-use super::connect::{assert_durable, connect};
-use super::load::{Known, by_request, load, symbols};
+use super::connect::{assert_durable, connect, timed_out, within};
+use super::load::{Known, by_outcome, load};
 use super::{Timekeeper, Timeouts};
 
 /// Between attempts to connect: at first, and at most.
@@ -31,6 +31,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const MAX_LOCK_ROUNDS: usize = 5;
 /// A connection that cannot even roll back by then is given up; the server rolls back without being asked.
 const ROLLBACK_BOUND: Duration = Duration::from_secs(1);
+/// Longer than others hold a lock who are well.
+const HURRIED_LOCKS: &str = "SET LOCAL lock_timeout = '200ms'";
 /// Between questions whether a transaction has ended.
 const STATUS_PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,29 +45,14 @@ pub(super) struct PgStore {
     conn: Option<PgConnection>,
     /// The connection was made since the last transaction: perhaps to a server that lost some.
     is_new: bool,
+    /// Transactions wait for locks only briefly.
+    hurries: bool,
     /// Of the transaction under way, or of the last one.
     transaction: Option<String>,
     known: Known,
     /// No attempt to connect before then.
     not_before: Option<Instant>,
     pause: Duration,
-}
-
-fn timed_out(what: &str, after: Duration) -> sqlx::Error {
-    let why = format!("{what}: no answer within {} ms", after.as_millis());
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
-}
-
-/// Bounds what a server that is gone, or stands still, can take.
-async fn within<T>(
-    bound: Duration,
-    what: &str,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    match tokio::time::timeout(bound, work).await {
-        Ok(done) => done,
-        Err(_) => Err(timed_out(what, bound)),
-    }
 }
 
 /// The number under which a symbol is locked: the same in every worker of every version.
@@ -91,6 +78,7 @@ impl PgStore {
             clock,
             conn: Some(conn),
             is_new: true,
+            hurries: false,
             transaction: None,
             known: Known::new(),
             not_before: None,
@@ -164,6 +152,12 @@ impl PgStore {
         within(bound, sql, sqlx::query(sql).execute(self.conn()?)).await.map(drop)
     }
 
+    async fn start(&mut self) -> Result<(), sqlx::Error> {
+        // Each statement sees what was committed before it: after the locks, all that they protect.
+        self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        if self.hurries { self.run(HURRIED_LOCKS).await } else { Ok(()) }
+    }
+
     /// Waits until the last transaction is committed or not: its COMMIT may still be on its way to the disk.
     async fn ended(&mut self) -> Result<(), sqlx::Error> {
         let Some(transaction) = self.transaction.clone() else { return Ok(()) };
@@ -218,22 +212,27 @@ impl Store for PgStore {
     async fn begin(&mut self) -> Result<bool, sqlx::Error> {
         self.transaction = None;
         self.connected().await?;
-        // Each statement sees what was committed before it: after the locks, all that they protect.
-        if let Err(error) = self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await {
+        if let Err(error) = self.start().await {
             // It was idle, and may be gone since; nothing was asked of it yet.
             tracing::info!(%error, database = self.name, "the connection is lost");
             self.conn = None;
             self.connected().await?;
-            self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            self.start().await?;
         }
         Ok(std::mem::take(&mut self.is_new))
     }
 
+    fn hurry(&mut self, hurries: bool) {
+        self.hurries = hurries;
+    }
+
     async fn load(&mut self, keys: &Keys, recent: &Recent) -> Result<Ledger, sqlx::Error> {
-        let mut locked = symbols(keys, recent);
+        // What orders trade is what transactions lock; `load` tells of those that are not known here.
+        let mut locked = recent.symbols(keys);
         for _ in 0..MAX_LOCK_ROUNDS {
             let now = self.lock(&locked).await?;
             let mut ledger = Ledger::new(now, IdSource::new(self.clock.uuid()));
+            ledger.worker_now = self.clock.now();
             let bound = self.timeouts.batch();
             self.known = within(bound, "loading", load(self.conn()?, keys, recent, &mut ledger)).await?;
             let missing: Vec<Symbol> = ledger.orders.values().map(|r| r.order.spec.symbol.clone()).collect();
@@ -244,7 +243,7 @@ impl Store for PgStore {
             }
             // Locks are taken in one order, so that nobody waits in a circle: those held are let go of first.
             self.run("ROLLBACK").await?;
-            self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            self.start().await?;
         }
         Err(sqlx::Error::InvalidArgument(RACED.to_owned()))
     }
@@ -255,7 +254,7 @@ impl Store for PgStore {
         within(bound, "appending", append(self.conn()?, ledger, &known)).await
     }
 
-    async fn mark(&mut self, marks: &Published) -> Result<Vec<RequestKey>, sqlx::Error> {
+    async fn mark(&mut self, marks: &Published) -> Result<Vec<OutcomeKey>, sqlx::Error> {
         let bound = self.timeouts.batch();
         if !marks.orders.is_empty() {
             // Another transaction that marks the same is not waited for: its worker may be frozen.
@@ -270,14 +269,13 @@ impl Store for PgStore {
         }
         if !marks.outcomes.is_empty() {
             let sql = "DELETE FROM outbox_outcomes WHERE seq = ANY(ARRAY(SELECT b.seq \
-                       FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS k (lane, ms, seq) \
-                       JOIN outcomes o ON o.lane = k.lane AND o.entry_ms = k.ms AND o.entry_seq = k.seq \
+                       FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[]) AS k (lane, ms, seq, hash) \
+                       JOIN outcomes o ON o.lane = k.lane AND o.entry_ms = k.ms AND o.entry_seq = k.seq AND o.hash = k.hash \
                        JOIN outbox_outcomes b ON b.seq = o.seq FOR UPDATE OF b SKIP LOCKED))";
-            let keys: Vec<_> = marks.outcomes.iter().collect();
-            let query = by_request(sqlx::query(sql), &keys);
+            let query = by_outcome(sqlx::query(sql), &marks.outcomes);
             let marked = within(bound, "marking", query.execute(self.conn()?)).await?;
-            if marked.rows_affected() < keys.len() as u64 {
-                return self.left(&keys).await;
+            if marked.rows_affected() < marks.outcomes.len() as u64 {
+                return self.left(&marks.outcomes).await;
             }
         }
         Ok(Vec::new())
@@ -333,11 +331,11 @@ impl Store for PgStore {
     async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, sqlx::Error> {
         // One worker at a time: of two that start together, one loads them.
         self.run("LOCK TABLE risk_limits IN SHARE ROW EXCLUSIVE MODE").await?;
-        let known: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM risk_limits").fetch_one(self.conn()?).await?;
+        let bound = self.timeouts.batch();
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM risk_limits");
+        let known = within(bound, "limits", count.fetch_one(self.conn()?)).await?;
         if known == 0 {
             let now_us = self.now_us().await?;
-            let bound = self.timeouts.batch();
             within(bound, "limits", insert_limits(self.conn()?, rows, "configuration", now_us)).await?;
         }
         Ok(known == 0)
@@ -371,8 +369,11 @@ impl Store for PgStore {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // unique_violation, serialization_failure, deadlock_detected: the other one went through.
                 Some("23505" | "40001" | "40P01") => Failure::Raced(error.to_string()),
-                // A value that cannot be stored, or violates a constraint, is its input's fault.
-                Some(code) if code.starts_with("22") || code.starts_with("23") => {
+                // query_canceled, lock_not_available.
+                Some("57014" | "55P03") => Failure::TimedOut(error),
+                // A value that cannot be stored, violates a constraint, or is beyond a limit of the server (54…) is
+                // its input's fault.
+                Some(code) if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => {
                     Failure::Inputs(error.to_string())
                 }
                 _ => Failure::Database(error),
@@ -388,14 +389,15 @@ impl Store for PgStore {
 
 impl PgStore {
     /// Outcomes that are in the outbox although this transaction has marked them: another one is about to, or not.
-    async fn left(&mut self, keys: &[&RequestKey]) -> Result<Vec<RequestKey>, sqlx::Error> {
-        let sql = "SELECT o.lane, o.entry_ms, o.entry_seq FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS k (lane, ms, seq) \
-                   JOIN outcomes o ON o.lane = k.lane AND o.entry_ms = k.ms AND o.entry_seq = k.seq \
+    async fn left(&mut self, keys: &[OutcomeKey]) -> Result<Vec<OutcomeKey>, sqlx::Error> {
+        let sql = "SELECT o.lane, o.entry_ms, o.entry_seq, o.hash \
+                   FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[]) AS k (lane, ms, seq, hash) \
+                   JOIN outcomes o ON o.lane = k.lane AND o.entry_ms = k.ms AND o.entry_seq = k.seq AND o.hash = k.hash \
                    JOIN outbox_outcomes b ON b.seq = o.seq";
         let bound = self.bound();
-        let found =
-            within(bound, "marking", by_request(sqlx::query(sql), keys).fetch_all(self.conn()?)).await?;
-        found.iter().map(rows::request_key).collect()
+        let query = by_outcome(sqlx::query(sql), keys);
+        let found = within(bound, "marking", query.fetch_all(self.conn()?)).await?;
+        found.iter().map(|row| Ok((rows::request_key(row)?, rows::hash(row, "hash")?))).collect()
     }
 
     async fn held(&mut self, name: &str) -> Result<Option<Holder>, sqlx::Error> {

@@ -181,14 +181,14 @@ impl SqliteJournal {
             .map_err(|error| unavailable(&settings.url, &error))?;
         let readers = Self::open_readers(settings).await?;
         let statements = append::Statements::new();
-        let store = SqliteStore { conn, clock, statements, name: settings.url.clone() };
-        Ok(Self::start(store, readers, rules, observer))
+        let store = SqliteStore { conn, clock: clock.clone(), statements, name: settings.url.clone() };
+        Ok(Self::start(store, readers, Some(clock), rules, observer))
     }
 
     /// Opens an existing journal for reading only.
     pub async fn open_reader(settings: &SqliteSettings) -> Result<Self, JournalError> {
         let readers = Self::open_readers(settings).await?;
-        Ok(Self::without_writer(settings.url.clone(), readers))
+        Ok(Self::without_writer(settings.url.clone(), readers, None))
     }
 
     async fn open_readers(settings: &SqliteSettings) -> Result<SqlitePool, JournalError> {

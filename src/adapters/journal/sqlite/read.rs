@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
+use crate::adapters::clock::SystemClock;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use crate::domain::order::Order;
@@ -12,6 +13,7 @@ use crate::domain::position::Position;
 use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
+use crate::ports::clock::Clock as _;
 use crate::ports::journal::{Abandoned, CommitHistory, History, JournalError, JournalReader, OrderFilter};
 
 use super::SqliteJournal;
@@ -53,6 +55,10 @@ fn further(query: &mut QueryBuilder<Sqlite>, filter: &OrderFilter) {
 
 #[async_trait]
 impl JournalReader for SqliteJournal {
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        Ok(self.clock.as_ref().map_or_else(|| SystemClock.now(), |clock| clock.now()))
+    }
+
     async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError> {
         let query = match order {
             OrderRef::Client(id) => {
@@ -186,13 +192,16 @@ impl JournalReader for SqliteJournal {
         self.count("SELECT count(*) FROM orders WHERE parked = 1").await
     }
 
-    async fn changed_since(
-        &self,
-        since: Timestamp,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<(u64, Order)>, JournalError> {
-        self.read_changed_since(since, after, limit).await.map_err(|e| self.failed(&e))
+    async fn working(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        self.read_working(after, limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn place(&self, since: Timestamp) -> Result<u64, JournalError> {
+        self.read_place(since).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn ended(&self, after: u64, limit: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        self.read_ended(after, limit).await.map_err(|e| self.failed(&e))
     }
 
     async fn feed_cursor(&self, broker: &BrokerName) -> Result<u64, JournalError> {

@@ -8,11 +8,11 @@ use sqlx::SqliteConnection;
 use crate::adapters::journal::recent::Recent;
 use crate::adapters::journal::rows::signed;
 use crate::adapters::journal::store::{Failure, Holder, Store};
-use crate::domain::ids::{IdSource, RequestKey};
+use crate::domain::ids::IdSource;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 use crate::ports::clock::Clock;
-use crate::ports::publisher::Published;
+use crate::ports::publisher::{OutcomeKey, Published};
 
 use super::LOCK_WAIT;
 use super::append::Statements;
@@ -55,7 +55,7 @@ impl Store for SqliteStore {
         self.statements.append(&mut self.conn, ledger).await
     }
 
-    async fn mark(&mut self, marks: &Published) -> Result<Vec<RequestKey>, sqlx::Error> {
+    async fn mark(&mut self, marks: &Published) -> Result<Vec<OutcomeKey>, sqlx::Error> {
         if !marks.orders.is_empty() {
             let orders: Vec<_> = marks.orders.iter().map(|(id, version)| (id, signed(*version))).collect();
             let sql = "DELETE FROM outbox_commits WHERE seq IN (SELECT c.seq FROM json_each(?) k JOIN order_commits c \
@@ -63,9 +63,13 @@ impl Store for SqliteStore {
             sqlx::query(sql).bind(load::json_list(&orders)?).execute(&mut self.conn).await?;
         }
         if !marks.outcomes.is_empty() {
-            let keys: Vec<_> = marks.outcomes.iter().map(load::request_columns).collect();
+            let columns = |(key, hash): &OutcomeKey| {
+                (key.lane.to_string(), signed(key.entry.ms), signed(key.entry.seq), hash.to_string())
+            };
+            let keys: Vec<_> = marks.outcomes.iter().map(columns).collect();
             let sql = "DELETE FROM outbox_outcomes WHERE seq IN (SELECT o.seq FROM json_each(?) k JOIN outcomes o \
-                       ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2)";
+                       ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2 \
+                       AND lower(hex(o.hash)) = k.value ->> 3)";
             sqlx::query(sql).bind(load::json_list(&keys)?).execute(&mut self.conn).await?;
         }
         // Nobody else writes meanwhile.

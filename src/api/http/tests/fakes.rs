@@ -256,6 +256,10 @@ fn order(
 
 #[async_trait]
 impl JournalReader for FakeJournal {
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        Ok(FixedClock.now())
+    }
+
     async fn order(&self, order: &OrderRef) -> Result<Option<Order>, JournalError> {
         self.check()?;
         let found = self.orders.iter().find(|(o, _)| match order {
@@ -325,7 +329,15 @@ impl JournalReader for FakeJournal {
         Ok(0)
     }
 
-    async fn changed_since(&self, _: Timestamp, _: u64, _: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+    async fn working(&self, _: u64, _: u32) -> Result<Vec<(u64, Order)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn place(&self, _: Timestamp) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    async fn ended(&self, _: u64, _: u32) -> Result<Vec<(u64, Order)>, JournalError> {
         Ok(Vec::new())
     }
 

@@ -103,6 +103,28 @@ fn is_fenced(decision: &Decision) -> bool {
     matches!(decision.effect, Effect::Wait(Wait::Undecided(_))) && decision.commits.is_empty()
 }
 
+/// The broker's clock was compared with the worker's; the journal's may show anything.
+#[test]
+fn a_deadline_is_by_the_brokers_clock_whatever_the_journals_shows() {
+    for (journal_us, ahead_us) in [(0, 7), (-3_600_000_000, 0), (90_000_000, -250_000)] {
+        let mut desk = Desk::new();
+        desk.rules.profile = DEADLINE;
+        desk.ledger.now = NOW.plus_micros(journal_us);
+        let received = desk.received(
+            Request::Submit(Box::new(spec("a", Side::Buy, "2", limit("100"), TimeInForce::Gtc))),
+            1,
+        );
+        let clocks = Arc::new(BTreeMap::from([("mock".parse().unwrap(), ahead_us)]));
+        let view = View { market: fixed("100"), clocks, worker: "w1".into() };
+        let admit = Admit { received, no_older_entries: true, view };
+        let decision = desk.rules.decide(&mut desk.ledger, &Input::Admit(Box::new(admit))).unwrap();
+        let Effect::Submit { order, .. } = decision.effect else { panic!("{decision:?}") };
+        let deadline = order.state.open_attempt.as_ref().unwrap().deadline.unwrap();
+        assert_eq!(deadline.timestamp, NOW.plus_micros(ahead_us));
+        assert_eq!(deadline.not_after, NOW.plus_micros(ahead_us + VALID));
+    }
+}
+
 #[test]
 fn an_answer_ends_the_request_under_every_profile() {
     for profile in [FOREVER, DEADLINE, ONE_SHOT] {
