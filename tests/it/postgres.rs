@@ -114,13 +114,23 @@ async fn what_reads_gives_up_in_time_and_reads_again() {
     let reader = PostgresJournal::open_reader(&settings).await.unwrap();
     let filter = OrderFilter { limit: 10, ..OrderFilter::default() };
     assert_eq!(reader.orders(&filter).await.unwrap().len(), 3);
-    server.freeze();
-    for _ in 0..2 {
+    let asked = async || {
         let asked = tokio::time::timeout(Duration::from_secs(10), reader.orders(&filter)).await;
-        let error = asked.expect("it waits for ever").unwrap_err().to_string();
-        assert!(error.contains("no answer within") || error.contains("timed out"), "{error}");
-    }
+        asked.expect("it waits for ever").unwrap_err().to_string()
+    };
+    // In the midst of a statement, whose own time-out stands still with the server.
+    let mut other = lab.journal().await;
+    other.lock().await.unwrap();
+    let freeze = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.freeze();
+    };
+    let (error, ()) = tokio::join!(asked(), freeze);
+    assert!(error.contains("reading: no answer within 1500 ms"), "{error}");
+    let error = asked().await;
+    assert!(error.contains("timed out"), "{error}");
     server.thaw();
+    other.unlock().await;
     let again = async || reader.orders(&filter).await.ok().map(|orders| orders.len());
     assert_eq!(eventually("an answer", again).await, 3);
     assert_eq!(worker.terminate().await, 0);
