@@ -208,6 +208,7 @@ redis_is() { is "Redis: $1" "$(redis CONFIG GET "$1" | tail -n 1)" "$2"; }
 redis_is appendonly yes
 redis_is appendfsync always
 redis_is maxmemory-policy noeviction
+redis_is aof-load-truncated no
 is "Redis without password" "$(compose exec -T redis redis-cli PING)" "NOAUTH Authentication required."
 if have curl; then
     at=http://$(compose port worker 9091)
