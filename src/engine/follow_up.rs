@@ -16,6 +16,8 @@ use crate::ports::publisher::{OrderAnswer, OrderUpdate, Publication, Published};
 use super::publish::{Batch, update_after, update_unmarked, update_with};
 use super::{Ended, Engine, EngineError, Waiting};
 
+/// Orders that are looked at which are not marked as published: all there can be within reason.
+const MOST_UNMARKED: u32 = 1_000_000;
 /// Orders whose state is put back at a time.
 const REFRESH_PAGE: u32 = 500;
 
@@ -128,7 +130,12 @@ impl Engine {
     pub async fn refresh(&self, since: Timestamp, recently: Timestamp) -> Result<usize, EngineError> {
         // Asked first: what ends meanwhile lies after it.
         let place = self.reader.place(since).await?;
-        let (mut after, mut count) = (0, 0);
+        // These too: what is marked meanwhile may have been published before Redis lost it, by whoever marks it now.
+        let unmarked = self.reader.unpublished(Timestamp::from_micros(i64::MAX), MOST_UNMARKED).await?;
+        for page in unmarked.chunks(REFRESH_PAGE as usize) {
+            self.offer(page.iter().map(|order| (*order, Some(0))).collect()).await?;
+        }
+        let (mut after, mut count) = (0, unmarked.len());
         loop {
             let page = self.reader.working(after, REFRESH_PAGE).await?;
             let Some((last, _)) = page.last() else { break };

@@ -159,11 +159,9 @@ impl Engine {
             let decision = match decision {
                 Ok(decision) => decision,
                 // Nothing of it was journaled, so nothing of it was executed: it ends here.
-                Err(error @ JournalError::Input { .. }) if received.deliveries < 2 => {
-                    self.refuse(received, &error).await?
-                }
+                Err(error) if received.deliveries < 2 => self.refuse(received, &error).await?,
                 Err(error) => {
-                    tracing::warn!(entry_id = %received.key.entry, %error, "a request cannot be admitted now");
+                    tracing::error!(entry_id = %received.key.entry, %error, "a request cannot be taken up again");
                     Decision { effect: Effect::Wait(Wait::Later { us: 1_000_000 }), commits: Vec::new() }
                 }
             };

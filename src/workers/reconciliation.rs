@@ -105,6 +105,7 @@ async fn abandoned(context: &Context, waiting: &Sender, seen: &mut Seen) -> Resu
 async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
     let engine = &context.engine;
     let asked_at = engine.reader.now().await?;
+    seen.redis_well_at.get_or_insert(asked_at);
     let now = engine.control.incarnation().await?;
     let before = seen.redis.clone();
     let is_same = before.as_ref().is_some_and(|before| before.run == now.run);

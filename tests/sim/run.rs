@@ -81,12 +81,12 @@ pub(crate) fn run(plan: &Plan) -> Report {
     // What was sent meanwhile arrives, however late.
     run.until_within(LATEST_US, |_| false);
     let rested = run.until_within(PATIENCE_US, Run::is_quiet);
+    let unrest = (!rested).then(|| run.unrest());
     // What still rests at the broker ends.
     run.site.exchange.close();
     producer.cancel_all();
     let ended = run.until_within(PATIENCE_US, |run| run.is_quiet() && run.has_ended());
-    if !rested || !ended {
-        let why = run.unrest();
+    if let Some(why) = unrest.or_else(|| (!ended).then(|| run.unrest())) {
         run.site.world.fail(format!("it does not come to rest: {why}"));
     }
     run.finish(&producer)
@@ -334,10 +334,13 @@ impl Run {
             open.sort();
             open
         };
+        let unmarked = self.site.database.tables().unmarked();
         format!(
-            "entries left: {:?}, open: {open:?}, unpublished: {:?}",
+            "entries left: {:?}, open: {open:?}, unpublished: {:?}, not marked: {:?}, the feed is read: {}",
             self.site.server.left(),
-            self.unpublished()
+            self.unpublished(),
+            unmarked,
+            self.feed_is_read()
         )
     }
 

@@ -8,16 +8,15 @@ mod tests;
 
 use serde::{Deserialize, Deserializer};
 
-/// What a broker may call a trade, an order or an asset: every journal can keep it and find it again.
+use crate::domain::order::ContentHash;
+
+/// Characters of a name that a broker gives.
 const MAX_IDENTIFIER: usize = 128;
 
+/// What a broker calls a trade, an order or an asset, so that every journal can keep it and find it again. One that none
+/// could keep (too long, control characters) stands for itself by its digest: what it is the name of is told all the same.
 fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let is_bounded = (1..=MAX_IDENTIFIER).contains(&text.chars().count());
-    if is_bounded && !text.chars().any(char::is_control) {
-        return Ok(text);
-    }
-    let expected = format!("1 to {MAX_IDENTIFIER} characters, none of them a control character");
-    let shown: String = text.chars().take(MAX_IDENTIFIER).collect();
-    Err(serde::de::Error::custom(format!("an identifier {shown:?}; expected are {expected}")))
+    let is_fit = (1..=MAX_IDENTIFIER).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    Ok(if is_fit { text } else { format!("sha256:{}", ContentHash::of(text.as_bytes())) })
 }

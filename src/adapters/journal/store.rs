@@ -12,8 +12,7 @@ pub(super) enum Failure {
     Database(sqlx::Error),
     /// One of the inputs cannot be decided or written.
     Inputs(String),
-    /// The database gave it up in time, for what all inputs together ask of it or for what one of them waits for:
-    /// nothing was written, and fewer may do.
+    /// The database gave it up in time: nothing was written, and fewer inputs together may do.
     TimedOut(sqlx::Error),
     /// Another worker committed something that this transaction had not seen: decided again, it will.
     Raced(String),
@@ -33,10 +32,6 @@ pub(super) trait Store: Send + 'static {
 
     /// Whether the connection is a new one: what was read and written before may not be there any more.
     fn begin(&mut self) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
-
-    /// Whether transactions from now on are to wait for others only briefly: one of their inputs waits in vain, and
-    /// which one is to be found out.
-    fn hurry(&mut self, _hurries: bool) {}
 
     /// What the decisions on some inputs need, and the instant that they are made at.
     fn load(

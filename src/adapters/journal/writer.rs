@@ -1,7 +1,6 @@
 //! The one task that writes: it takes what is waiting, up to a bound, and commits once for all of it.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +10,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::crash::{self, Point};
 use crate::domain::decide::{Decision, Input, Rules};
 use crate::domain::event::EventKind;
-use crate::domain::ids::Symbol;
 use crate::domain::ledger::{Keys, Ledger};
 use crate::domain::risk::LimitRow;
 #[cfg(feature = "planted-bugs")]
@@ -29,10 +27,6 @@ pub(super) const MAX_WAITING: usize = 256;
 
 /// How often a batch is decided again because another worker was faster, before one of its inputs is blamed.
 const MAX_RACES: usize = 8;
-
-/// How often the database may give up in time before the rest of a batch waits: enough to find two inputs among all that
-/// wait for what others hold, and not enough to hold everyone else up for long.
-const MAX_TIME_OUTS: usize = 24;
 
 #[cfg(feature = "planted-bugs")]
 mod careless;
@@ -54,11 +48,13 @@ pub(super) struct Writer<S> {
     store: S,
     rules: Arc<Rules>,
     observer: Arc<dyn JournalObserver>,
-    /// Marks that wait for the next transaction: losing them costs only a repeated offer.
+    /// Marks of this round: losing them costs only a repeated offer.
     marks: Published,
     /// Of the marks of this round: what another worker is marking, too.
     left: Vec<OutcomeKey>,
     recent: Recent,
+    /// Inputs that a transaction takes at most for now: fewer after one that the database gave up for its length.
+    most: usize,
 }
 
 impl<S: Store> Writer<S> {
@@ -70,6 +66,7 @@ impl<S: Store> Writer<S> {
             marks: Published::default(),
             left: Vec::new(),
             recent: Recent::default(),
+            most: MAX_INPUTS,
         }
     }
 
@@ -78,15 +75,12 @@ impl<S: Store> Writer<S> {
         while let Some(first) = jobs.recv().await {
             let mut inputs = weight(&first);
             batch.push(first);
-            while inputs < MAX_INPUTS {
+            while inputs < self.most {
                 let Ok(job) = jobs.try_recv() else { break };
                 inputs += weight(&job);
                 batch.push(job);
             }
             self.take(std::mem::take(&mut batch)).await;
-        }
-        if let Err(error) = self.commit_marks().await {
-            tracing::warn!(%error, "the last published marks were not journaled; they will be offered again");
         }
     }
 
@@ -128,7 +122,8 @@ impl<S: Store> Writer<S> {
         }
         let mut decided = Vec::with_capacity(inputs.len());
         let result = self.transact(&inputs, &mut decided).await;
-        let unmarked = (!self.marks.is_empty()).then(|| "not committed".to_owned());
+        // What was told to be unmarked stays so: it is offered again.
+        let unmarked = (!std::mem::take(&mut self.marks).is_empty()).then(|| "not committed".to_owned());
         self.answer_marked(marked, unmarked);
         let mut decided = decided.into_iter();
         for (count, reply) in callers {
@@ -151,30 +146,12 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    async fn transact(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
-        let done = self.commit_parts(inputs, decided).await;
-        self.store.hurry(false);
-        done
-    }
-
     /// Commits all inputs together; where that fails because of an input, halves them until the
     /// offender stands alone.
-    async fn commit_parts(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
+    async fn transact(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
         let mut parts = vec![inputs];
-        let (mut races, mut time_outs) = (0, 0);
-        // Somebody holds what these need: more of their inputs would find the same.
-        let mut blocked = BTreeSet::new();
+        let mut races = 0;
         while let Some(part) = parts.pop() {
-            if let Some(place) = part.iter().position(|input| self.is_about(input, &blocked)) {
-                let (before, rest) = part.split_at(place);
-                if place > 0 {
-                    parts.extend([rest, before]);
-                } else {
-                    decided.push(Err(self.failed("another transaction holds what it needs".to_owned())));
-                    parts.extend(rest.get(1..).filter(|rest| !rest.is_empty()));
-                }
-                continue;
-            }
             let started = Instant::now();
             let done = match self.try_commit(part).await {
                 Err(Failure::Raced(why)) if races < MAX_RACES => {
@@ -187,47 +164,31 @@ impl<S: Store> Writer<S> {
                 done => done,
             };
             races = 0;
-            if matches!(done, Err(Failure::TimedOut(_))) {
-                time_outs += 1;
-                self.store.hurry(true);
-            }
             match done {
                 Ok(results) => {
                     decided.extend(results);
                     self.observer.committed(part.len(), started.elapsed());
+                    self.most = (self.most + self.most / 8 + 1).min(MAX_INPUTS);
                 }
                 Err(Failure::Inputs(why)) if part.len() == 1 => {
                     decided.push(Err(JournalError::Input { why }));
                 }
-                Err(Failure::TimedOut(error)) if part.len() == 1 => {
-                    decided.push(Err(self.unavailable(&error)));
-                    blocked.extend(part.iter().flat_map(|input| self.symbols(input)));
-                }
-                // What was decided is told; the rest waits.
-                Err(Failure::TimedOut(error)) if time_outs > MAX_TIME_OUTS => {
-                    decided.resize_with(inputs.len(), || Err(self.unavailable(&error)));
-                    return Ok(());
-                }
-                Err(Failure::Inputs(_) | Failure::TimedOut(_)) => {
+                Err(Failure::Inputs(_)) => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);
                     parts.push(first);
+                }
+                // Not halved: of a caller's inputs all are committed or none, but for those that can never be.
+                Err(Failure::TimedOut(error)) => {
+                    self.most = (part.len() / 2).max(1);
+                    tracing::warn!(%error, inputs = part.len(), "a transaction takes too long: the next has fewer inputs");
+                    return Err(error);
                 }
                 Err(Failure::Database(error)) => return Err(error),
                 Err(Failure::Raced(_)) => {}
             }
         }
         Ok(())
-    }
-
-    fn symbols(&self, input: &Input) -> BTreeSet<Symbol> {
-        let mut keys = Keys::default();
-        self.rules.keys(input, &mut keys);
-        self.recent.symbols(&keys)
-    }
-
-    fn is_about(&self, input: &Input, blocked: &BTreeSet<Symbol>) -> bool {
-        !blocked.is_empty() && !self.symbols(input).is_disjoint(blocked)
     }
 
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<Decided, Failure> {
@@ -293,20 +254,12 @@ impl<S: Store> Writer<S> {
     }
 
     async fn commit_marks(&mut self) -> Result<(), JournalError> {
-        if self.marks.is_empty() {
-            return Ok(());
-        }
         let marks = std::mem::take(&mut self.marks);
-        match self.write(async |store| store.mark(&marks).await).await {
-            Ok(left) => {
-                self.left.extend(left);
-                Ok(())
-            }
-            Err(error) => {
-                self.marks = marks;
-                Err(error)
-            }
+        if !marks.is_empty() {
+            let left = self.write(async |store| store.mark(&marks).await).await?;
+            self.left.extend(left);
         }
+        Ok(())
     }
 
     async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, JournalError> {

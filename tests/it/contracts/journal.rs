@@ -88,14 +88,13 @@ mod sqlite {
 }
 
 mod postgres {
+    use futures_util::future::join_all;
     use order_execution::adapters::journal::postgres::{
         PostgresJournal, PostgresSettings, Timekeeper, Timeouts,
     };
-    use order_execution::domain::decide::{Decision, Effect, Rules};
-    use order_execution::domain::order::OrderSpec;
+    use order_execution::domain::decide::Rules;
     use order_execution::domain::profile::Profile;
     use order_execution::domain::risk::Limit;
-    use order_execution::ports::journal::JournalError;
     use sqlx::{Connection, PgConnection};
     use std::path::Path;
 
@@ -163,38 +162,44 @@ mod postgres {
 
     journal_rules!(as_tests, crate::contracts::journal, Postgres::new());
 
-    /// A row that somebody has locked holds up what is about it, and nothing else of its batch.
+    /// A database that is slow: what is too much for one transaction is done in several.
     #[tokio::test]
-    async fn what_waits_for_a_lock_does_not_hold_up_its_neighbours() {
+    async fn transactions_that_take_too_long_get_shorter() {
         let under = Postgres::new().await;
-        let handle = under.open_with(fixture::rules(Profile::Embedded), Duration::from_secs(1)).await;
-        let row = fixture::limits(Limit::Unlimited);
-        handle.journal.init_limits(&[row]).await.unwrap();
-        let order = |n: u64, symbol: &str| {
-            let spec = OrderSpec { symbol: fixture::symbol(symbol), ..fixture::limit_order(n, "1", "90") };
-            fixture::submit("a", n, spec)
-        };
-        let admitted = |decided: &[Result<Decision, JournalError>]| -> Vec<bool> {
-            let is_admitted = |one: &Result<Decision, JournalError>| match one {
-                Ok(decision) => matches!(decision.effect, Effect::Submit { .. }),
-                Err(JournalError::Unavailable { .. }) => false,
-                Err(error) => panic!("{error}"),
-            };
-            decided.iter().map(is_admitted).collect()
-        };
-        // Its reservation makes the position's row.
-        let first = handle.journal.transact(vec![order(0, "BTCUSDT")]).await.unwrap();
-        assert_eq!(admitted(&first), [true]);
+        let journal =
+            under.open_with(fixture::rules(Profile::Embedded), Duration::from_secs(1)).await.journal;
+        journal.init_limits(&[fixture::limits(Limit::Unlimited)]).await.unwrap();
         let mut other = PgConnection::connect(&under.place.url()).await.unwrap();
-        let mut holding = other.begin().await.unwrap();
-        let sql = "SELECT 1 FROM positions WHERE symbol = 'BTCUSDT' FOR UPDATE";
-        assert_eq!(sqlx::query(sql).fetch_all(&mut *holding).await.unwrap().len(), 1);
-        let orders: Vec<_> = (1..=6).map(|n| order(n, if n == 3 { "BTCUSDT" } else { "ETHUSDT" })).collect();
-        let decided = handle.journal.transact(orders.clone()).await.unwrap();
-        assert_eq!(admitted(&decided), [true, true, false, true, true, true]);
-        holding.rollback().await.unwrap();
-        let decided = handle.journal.transact(vec![orders[2].clone()]).await.unwrap();
-        assert_eq!(admitted(&decided), [true]);
+        let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+                    'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END'";
+        sqlx::query(slow).execute(&mut other).await.unwrap();
+        let on = "CREATE TRIGGER slow BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION slow()";
+        sqlx::query(on).execute(&mut other).await.unwrap();
+        let caller = |caller: u64| {
+            let journal = journal.clone();
+            let order = move |n| fixture::submit("a", n, fixture::limit_order(n, "1", "90"));
+            let orders: Vec<_> = (caller * 20..caller * 20 + 20).map(order).collect();
+            tokio::spawn(async move {
+                let mut failed = 0;
+                loop {
+                    match journal.transact(orders.clone()).await {
+                        Ok(decided) => {
+                            assert!(decided.iter().all(Result::is_ok), "{decided:?}");
+                            return failed;
+                        }
+                        Err(error) => {
+                            failed += 1;
+                            assert!(error.to_string().contains("statement timeout"), "{error}");
+                        }
+                    }
+                }
+            })
+        };
+        // Together they need 6 s.
+        let callers: Vec<_> = (0..30).map(caller).collect();
+        let all = tokio::time::timeout(Duration::from_secs(60), join_all(callers)).await;
+        let failed: u32 = all.expect("they never get short enough").into_iter().map(Result::unwrap).sum();
+        assert!((1..150).contains(&failed), "{failed} calls of 30 callers took too long");
     }
 
     /// It may yet be rolled back: whoever relied on it would let an outcome be told twice.

@@ -160,6 +160,14 @@ impl Tables {
         found
     }
 
+    /// What the outboxes hold, for a person.
+    pub(crate) fn unmarked(&self) -> Vec<String> {
+        let commits = self.outbox_commits.iter().map(|place| &self.commits[*place]);
+        let commits = commits.map(|row| format!("{} {}", row.order_id, row.version));
+        let outcomes = self.outbox_outcomes.iter().map(|place| &self.outcomes[*place]);
+        commits.chain(outcomes.map(|outcome| format!("outcome of {}", outcome.key))).collect()
+    }
+
     fn waiting(&self) -> BTreeSet<OrderId> {
         self.outbox_commits.iter().map(|place| self.commits[*place].order_id).collect()
     }

@@ -120,18 +120,20 @@ pub async fn migrate(settings: &PostgresSettings) -> Result<usize, JournalError>
     let mut conn = connect(&options, settings.timeouts.connect).await.map_err(|error| failed(&error))?;
     // A role that may only work in the schema need not be able to make it.
     let newest = "SELECT count(*), coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
-    let there: Result<(i64, i64), _> = sqlx::query_as(newest).fetch_one(&mut conn).await;
+    let bound = settings.timeouts.answer();
+    let there = sqlx::query_as::<_, (i64, i64)>(newest).fetch_one(&mut conn);
+    let there = within(bound, "reading the schema's version", there).await;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let count = MIGRATIONS.iter().count();
     if there.is_ok_and(|there| there == (i64::try_from(count).unwrap_or(i64::MAX), known)) {
-        conn.close().await.map_err(|error| failed(&error))?;
+        within(bound, "closing", conn.close()).await.map_err(|error| failed(&error))?;
         return Ok(count);
     }
     MIGRATIONS.run(&mut conn).await.map_err(|error| JournalError::Unavailable {
         what: name.clone(),
         why: format!("the schema cannot be brought up to date: {error}"),
     })?;
-    conn.close().await.map_err(|error| failed(&error))?;
+    within(bound, "closing", conn.close()).await.map_err(|error| failed(&error))?;
     Ok(count)
 }
 

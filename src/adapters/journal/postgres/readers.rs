@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{Error, PgConnection, PgPool, Postgres};
+
+use tokio::runtime::Handle;
 
 use super::PostgresSettings;
 use super::connect::timed_out;
@@ -35,19 +38,32 @@ impl Readers {
     }
 
     pub(super) async fn all(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, Error> {
-        let mut conn = self.pool.acquire().await?;
-        match tokio::time::timeout(self.bound, statement.fetch_all(&mut *conn)).await {
+        let mut held = Held { conn: self.pool.acquire().await?, bound: self.bound };
+        match tokio::time::timeout(self.bound, statement.fetch_all(&mut *held.conn)).await {
             Ok(rows) => rows,
-            Err(_) => {
-                // Given back, it would be asked whether it still answers.
-                drop(conn.detach());
-                Err(timed_out("reading", self.bound))
-            }
+            Err(_) => Err(timed_out("reading", self.bound)),
         }
     }
 
     pub(super) async fn first(&self, statement: Statement<'_>) -> Result<Option<PgRow>, Error> {
         self.all(statement).await.map(|rows| rows.into_iter().next())
+    }
+}
+
+/// A connection, as long as somebody reads on it.
+struct Held {
+    conn: PoolConnection<Postgres>,
+    bound: Duration,
+}
+
+impl Drop for Held {
+    /// Before the pool takes it back it asks whether it still answers, behind what whoever read has not awaited: one that
+    /// does not is closed, so that another can be made.
+    fn drop(&mut self) {
+        let back = self.conn.return_to_pool();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(self.bound, back));
+        }
     }
 }
 

@@ -31,8 +31,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const MAX_LOCK_ROUNDS: usize = 5;
 /// A connection that cannot even roll back by then is given up; the server rolls back without being asked.
 const ROLLBACK_BOUND: Duration = Duration::from_secs(1);
-/// Longer than others hold a lock who are well.
-const HURRIED_LOCKS: &str = "SET LOCAL lock_timeout = '200ms'";
 /// Between questions whether a transaction has ended.
 const STATUS_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,8 +43,6 @@ pub(super) struct PgStore {
     conn: Option<PgConnection>,
     /// The connection was made since the last transaction: perhaps to a server that lost some.
     is_new: bool,
-    /// Transactions wait for locks only briefly.
-    hurries: bool,
     /// Of the transaction under way, or of the last one.
     transaction: Option<String>,
     known: Known,
@@ -78,7 +74,6 @@ impl PgStore {
             clock,
             conn: Some(conn),
             is_new: true,
-            hurries: false,
             transaction: None,
             known: Known::new(),
             not_before: None,
@@ -154,8 +149,7 @@ impl PgStore {
 
     async fn start(&mut self) -> Result<(), sqlx::Error> {
         // Each statement sees what was committed before it: after the locks, all that they protect.
-        self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-        if self.hurries { self.run(HURRIED_LOCKS).await } else { Ok(()) }
+        self.run("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
     /// Waits until the last transaction is committed or not: its COMMIT may still be on its way to the disk.
@@ -220,10 +214,6 @@ impl Store for PgStore {
             self.start().await?;
         }
         Ok(std::mem::take(&mut self.is_new))
-    }
-
-    fn hurry(&mut self, hurries: bool) {
-        self.hurries = hurries;
     }
 
     async fn load(&mut self, keys: &Keys, recent: &Recent) -> Result<Ledger, sqlx::Error> {
@@ -369,8 +359,8 @@ impl Store for PgStore {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // unique_violation, serialization_failure, deadlock_detected: the other one went through.
                 Some("23505" | "40001" | "40P01") => Failure::Raced(error.to_string()),
-                // query_canceled, lock_not_available.
-                Some("57014" | "55P03") => Failure::TimedOut(error),
+                // query_canceled. (A lock that somebody else holds is waited for, in order, however few want it.)
+                Some("57014") => Failure::TimedOut(error),
                 // A value that cannot be stored, violates a constraint, or is beyond a limit of the server (54…) is
                 // its input's fault.
                 Some(code) if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => {

@@ -10,7 +10,7 @@ use crate::domain::ledger::{Commit, Ledger, OrderRecord};
 use crate::domain::order::Order;
 use crate::domain::request::OutcomeResult;
 
-use super::load::{json_list, request_columns};
+use super::load::{json_list, outcome_columns};
 use super::statements::{Multi, execute_multi};
 use crate::adapters::journal::rows::{limit_text, signed};
 
@@ -326,11 +326,12 @@ impl Statements {
             .filter(|outcome| {
                 ledger.request_of(&outcome.key, &outcome.hash).is_some_and(|request| request.open)
             })
-            .map(|outcome| request_columns(&outcome.key))
+            .map(|outcome| outcome_columns(&outcome.key, outcome.hash))
             .collect();
         if !known.is_empty() {
             let sql = "UPDATE requests SET open = 0 FROM json_each(?) k WHERE requests.lane = k.value ->> 0 \
-                       AND requests.entry_ms = k.value ->> 1 AND requests.entry_seq = k.value ->> 2";
+                       AND requests.entry_ms = k.value ->> 1 AND requests.entry_seq = k.value ->> 2 \
+                       AND lower(hex(requests.hash)) = k.value ->> 3";
             sqlx::query(sql).bind(json_list(&known)?).execute(&mut *conn).await?;
         }
         let outbox = "INSERT INTO outbox_outcomes SELECT seq FROM outcomes WHERE seq > ?";

@@ -9,6 +9,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use crate::domain::decide::SWEEP_PAGE;
 use crate::domain::ids::{BrokerName, ClientOrderId, OrderId, RequestKey, Symbol};
 use crate::domain::ledger::{Keys, Ledger, OrderRecord, RequestRecord};
+use crate::domain::order::ContentHash;
 use crate::domain::order_type::Side;
 use crate::domain::request::{OrderRef, RequestKind};
 use crate::domain::time::Timestamp;
@@ -208,6 +209,12 @@ async fn load_trades(
 /// A request's key as its columns hold it.
 pub(super) fn request_columns(key: &RequestKey) -> (&str, i64, i64) {
     (&key.lane, rows::signed(key.entry.ms), rows::signed(key.entry.seq))
+}
+
+/// The same with the hash of its content.
+pub(super) fn outcome_columns(key: &RequestKey, hash: ContentHash) -> (&str, i64, i64, String) {
+    let (lane, ms, seq) = request_columns(key);
+    (lane, ms, seq, hash.to_string())
 }
 
 async fn load_requests(

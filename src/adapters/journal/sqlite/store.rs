@@ -63,10 +63,8 @@ impl Store for SqliteStore {
             sqlx::query(sql).bind(load::json_list(&orders)?).execute(&mut self.conn).await?;
         }
         if !marks.outcomes.is_empty() {
-            let columns = |(key, hash): &OutcomeKey| {
-                (key.lane.to_string(), signed(key.entry.ms), signed(key.entry.seq), hash.to_string())
-            };
-            let keys: Vec<_> = marks.outcomes.iter().map(columns).collect();
+            let columns = marks.outcomes.iter().map(|(key, hash)| load::outcome_columns(key, *hash));
+            let keys: Vec<_> = columns.collect();
             let sql = "DELETE FROM outbox_outcomes WHERE seq IN (SELECT o.seq FROM json_each(?) k JOIN outcomes o \
                        ON o.lane = k.value ->> 0 AND o.entry_ms = k.value ->> 1 AND o.entry_seq = k.value ->> 2 \
                        AND lower(hex(o.hash)) = k.value ->> 3)";

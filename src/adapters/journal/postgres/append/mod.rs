@@ -15,7 +15,7 @@ use crate::domain::order::ContentHash;
 use crate::domain::request::{Outcome, OutcomeResult};
 use crate::domain::risk::LimitRow;
 
-use super::load::{Known, by_request, column};
+use super::load::{Known, by_outcome, by_request, column};
 use books::{append_positions, append_risk, append_trades};
 use orders::{append_orders, update_orders};
 
@@ -176,13 +176,15 @@ async fn append_outcomes(conn: &mut PgConnection, ledger: &Ledger) -> Result<(),
     let open = |outcome: &&&Outcome| {
         ledger.request_of(&outcome.key, &outcome.hash).is_some_and(|request| request.open)
     };
-    let ended: Vec<_> = outcomes.iter().filter(open).map(|outcome| &outcome.key).collect();
+    let ended: Vec<_> =
+        outcomes.iter().filter(open).map(|outcome| (outcome.key.clone(), outcome.hash)).collect();
     if ended.is_empty() {
         return Ok(());
     }
-    let sql = "UPDATE requests SET open = false FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS k (lane, ms, seq) \
-               WHERE requests.lane = k.lane AND requests.entry_ms = k.ms AND requests.entry_seq = k.seq";
-    by_request(sqlx::query(sql), &ended).execute(conn).await.map(drop)
+    let sql = "UPDATE requests SET open = false FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[]) AS k (lane, ms, seq, hash) \
+               WHERE requests.lane = k.lane AND requests.entry_ms = k.ms AND requests.entry_seq = k.seq \
+               AND requests.hash = k.hash";
+    by_outcome(sqlx::query(sql), &ended).execute(conn).await.map(drop)
 }
 
 async fn append_attempts(conn: &mut PgConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
