@@ -132,6 +132,12 @@ impl Engine {
         let place = self.reader.place(since).await?;
         // These too: what is marked meanwhile may have been published before Redis lost it, by whoever marks it now.
         let unmarked = self.reader.unpublished(Timestamp::from_micros(i64::MAX), MOST_UNMARKED).await?;
+        if unmarked.len() >= MOST_UNMARKED as usize {
+            tracing::error!(
+                orders = unmarked.len(),
+                "ALARM: more orders are not published than are looked at"
+            );
+        }
         for page in unmarked.chunks(REFRESH_PAGE as usize) {
             self.offer(page.iter().map(|order| (*order, Some(0))).collect()).await?;
         }

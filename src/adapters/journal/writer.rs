@@ -71,16 +71,28 @@ impl<S: Store> Writer<S> {
     }
 
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut batch = Vec::new();
-        while let Some(first) = jobs.recv().await {
+        // What did not fit into the transaction before.
+        let mut held = None;
+        loop {
+            let first = match held.take() {
+                Some(job) => job,
+                None => match jobs.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
             let mut inputs = weight(&first);
-            batch.push(first);
+            let mut batch = vec![first];
             while inputs < self.most {
                 let Ok(job) = jobs.try_recv() else { break };
                 inputs += weight(&job);
+                if inputs > self.most {
+                    held = Some(job);
+                    break;
+                }
                 batch.push(job);
             }
-            self.take(std::mem::take(&mut batch)).await;
+            self.take(batch).await;
         }
     }
 
@@ -121,7 +133,7 @@ impl<S: Store> Writer<S> {
             return self.answer_marked(marked, None);
         }
         let mut decided = Vec::with_capacity(inputs.len());
-        let result = self.transact(&inputs, &mut decided).await;
+        let result = self.transact(&inputs, callers.len() == 1, &mut decided).await;
         // What was told to be unmarked stays so: it is offered again.
         let unmarked = (!std::mem::take(&mut self.marks).is_empty()).then(|| "not committed".to_owned());
         self.answer_marked(marked, unmarked);
@@ -148,7 +160,12 @@ impl<S: Store> Writer<S> {
 
     /// Commits all inputs together; where that fails because of an input, halves them until the
     /// offender stands alone.
-    async fn transact(&mut self, inputs: &[Input], decided: &mut Decided) -> Result<(), sqlx::Error> {
+    async fn transact(
+        &mut self,
+        inputs: &[Input],
+        are_one_callers: bool,
+        decided: &mut Decided,
+    ) -> Result<(), sqlx::Error> {
         let mut parts = vec![inputs];
         let mut races = 0;
         while let Some(part) = parts.pop() {
@@ -178,11 +195,15 @@ impl<S: Store> Writer<S> {
                     parts.push(second);
                     parts.push(first);
                 }
-                // Not halved: of a caller's inputs all are committed or none, but for those that can never be.
                 Err(Failure::TimedOut(error)) => {
-                    self.most = (part.len() / 2).max(1);
+                    self.most = (self.most.min(part.len()) / 2).max(1);
                     tracing::warn!(%error, inputs = part.len(), "a transaction takes too long: the next has fewer inputs");
-                    return Err(error);
+                    // Of a caller's inputs all are committed or none, but where they are too many by themselves.
+                    if !are_one_callers || part.len() == 1 {
+                        return Err(error);
+                    }
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
                 }
                 Err(Failure::Database(error)) => return Err(error),
                 Err(Failure::Raced(_)) => {}

@@ -306,7 +306,9 @@ impl Rules {
             Request::Cancel(OrderRef::Client(id)) => keys.client_ids.push(id.clone()),
             Request::Cancel(OrderRef::Order(id)) => keys.orders.push(*id),
             Request::Replace(replace) => keys.client_ids.push(replace.client_order_id.clone()),
-            Request::CancelAll(filter) => keys.matching.push((received.key.clone(), (**filter).clone())),
+            Request::CancelAll(filter) => {
+                keys.matching.push((received.key.clone(), received.hash, (**filter).clone()))
+            }
             Request::Trimmed | Request::Journaled(_) | Request::Refused(_) => {
                 keys.entries.push(received.key.clone());
             }

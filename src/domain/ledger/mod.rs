@@ -39,7 +39,7 @@ pub struct Keys {
     /// Orders whose trades must be compared with what the broker tells.
     pub with_trades: Vec<OrderRef>,
     /// Every order that is not terminal and that one of these means, where its request is not known yet.
-    pub matching: Vec<(RequestKey, CancelFilter)>,
+    pub matching: Vec<(RequestKey, ContentHash, CancelFilter)>,
     /// Pages of the orders that rest in the journal for the embedded venue.
     pub resting: Vec<RestingPage>,
 }

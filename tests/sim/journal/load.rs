@@ -86,8 +86,8 @@ impl Tables {
     }
 
     fn load_matching(&self, keys: &Keys, ledger: &mut Ledger) {
-        for (key, filter) in &keys.matching {
-            if ledger.requests.contains_key(key) || ledger.outcomes.contains_key(key) {
+        for (key, hash, filter) in &keys.matching {
+            if ledger.request_of(key, hash).is_some() || ledger.outcome_of(key, hash).is_some() {
                 continue;
             }
             let is_meant = |record: &&OrderRecord| {

@@ -282,7 +282,8 @@ mod tests {
             assert_eq!(read(id).unwrap(), id);
         }
         let mut names = std::collections::HashSet::new();
-        for id in ["", "a\0b", "a\nb", &"7".repeat(129), &"7".repeat(130)] {
+        assert!(read("").is_err(), "two trades of one name");
+        for id in ["a\0b", "a\nb", &"7".repeat(129), &"7".repeat(130)] {
             let name = read(id).unwrap();
             assert!(name.starts_with("sha256:") && name.len() == 71, "{name}");
             assert!(names.insert(name), "two trades of one name");

@@ -150,8 +150,8 @@ pub(super) fn by_outcome<'q>(
 
 /// The orders that a new `cancel_all` means.
 async fn load_matching(conn: &mut PgConnection, keys: &Keys, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
-    for (key, filter) in &keys.matching {
-        if ledger.requests.contains_key(key) || ledger.outcomes.contains_key(key) {
+    for (key, hash, filter) in &keys.matching {
+        if ledger.request_of(key, hash).is_some() || ledger.outcome_of(key, hash).is_some() {
             continue;
         }
         let mut query: QueryBuilder<Postgres> = QueryBuilder::new(

@@ -359,7 +359,7 @@ impl Store for PgStore {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // unique_violation, serialization_failure, deadlock_detected: the other one went through.
                 Some("23505" | "40001" | "40P01") => Failure::Raced(error.to_string()),
-                // query_canceled. (A lock that somebody else holds is waited for, in order, however few want it.)
+                // query_canceled: the time of a statement is up. (A lock that somebody else holds is waited for, in order, however few want it.)
                 Some("57014") => Failure::TimedOut(error),
                 // A value that cannot be stored, violates a constraint, or is beyond a limit of the server (54…) is
                 // its input's fault.
@@ -368,6 +368,9 @@ impl Store for PgStore {
                 }
                 _ => Failure::Database(error),
             },
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::TimedOut => {
+                Failure::TimedOut(error)
+            }
             // A row that cannot be read: only what needs it fails.
             sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Failure::Inputs(error.to_string())

@@ -119,8 +119,8 @@ async fn load_matching(
     keys: &Keys,
     ledger: &mut Ledger,
 ) -> Result<(), sqlx::Error> {
-    for (key, filter) in &keys.matching {
-        if ledger.requests.contains_key(key) || ledger.outcomes.contains_key(key) {
+    for (key, hash, filter) in &keys.matching {
+        if ledger.request_of(key, hash).is_some() || ledger.outcome_of(key, hash).is_some() {
             continue;
         }
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
