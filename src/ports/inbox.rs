@@ -60,8 +60,12 @@ pub trait InboxControl: Send + Sync {
     /// Which run of the server this is, and whether it has what it was given before.
     async fn incarnation(&self) -> Result<Incarnation, InboxError>;
 
-    /// It has what it should have: where it is found without this mark, it was emptied.
-    async fn mark_kept(&self) -> Result<(), InboxError>;
+    /// What it lost begins to be put back: where this is gone when that is done, it was emptied again meanwhile.
+    async fn mark_filling(&self) -> Result<(), InboxError>;
+
+    /// It has what it should have: where it is found without this mark, it was emptied. `false`: it was emptied since
+    /// `mark_filling`, and is not marked.
+    async fn mark_kept(&self) -> Result<bool, InboxError>;
 
     /// Takes this consumer's name out of the group if it holds nothing; says whether it did.
     async fn leave(&self) -> Result<bool, InboxError>;

@@ -114,8 +114,12 @@ async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
         let looked_at = seen.redis_well_at.unwrap_or(asked_at);
         let recently = asked_at.min(looked_at).plus_micros(-RECENT_US);
         let since = if now.kept { recently } else { asked_at.plus_micros(-STATES_US) };
+        engine.control.mark_filling().await?;
         let orders = engine.refresh(since, recently).await?;
-        engine.control.mark_kept().await?;
+        if !engine.control.mark_kept().await? {
+            tracing::warn!("Redis was emptied again while states were put back");
+            return Ok(());
+        }
         if before.is_some() {
             tracing::error!(
                 orders,

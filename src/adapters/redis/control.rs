@@ -12,6 +12,9 @@ use crate::ports::inbox::{Depth, InboxControl, InboxError, Incarnation};
 use super::Shared;
 use super::connect::{RedisFault, Script};
 
+/// The marker's value while nothing is missing.
+const KEPT: &str = "1";
+
 /// Between two attempts to wake the reader: its read may not have reached the server yet.
 const WAKE_AGAIN: Duration = Duration::from_millis(10);
 
@@ -121,16 +124,24 @@ impl InboxControl for RedisControl {
         let failed = |fault| error("incarnation", fault);
         let info: String = self.shared.link.query(redis::cmd("INFO").arg("server")).await.map_err(failed)?;
         let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim();
-        let mut ask = redis::cmd("EXISTS");
+        let mut ask = redis::cmd("GET");
         ask.arg(&self.shared.names.marker);
-        let marked: i64 = self.shared.link.query(&ask).await.map_err(failed)?;
-        Ok(Incarnation { run: run.to_owned(), kept: marked > 0 })
+        let mark: Option<String> = self.shared.link.query(&ask).await.map_err(failed)?;
+        Ok(Incarnation { run: run.to_owned(), kept: mark.as_deref() == Some(KEPT) })
     }
 
-    async fn mark_kept(&self) -> Result<(), InboxError> {
+    async fn mark_filling(&self) -> Result<(), InboxError> {
         let mut mark = redis::cmd("SET");
-        mark.arg(&self.shared.names.marker).arg(1);
-        self.shared.link.query(&mark).await.map_err(|fault| error("marking what is kept", fault))
+        mark.arg(&self.shared.names.marker).arg("filling").arg("NX");
+        let set: Result<Option<String>, _> = self.shared.link.query(&mark).await;
+        set.map(drop).map_err(|fault| error("marking what is put back", fault))
+    }
+
+    async fn mark_kept(&self) -> Result<bool, InboxError> {
+        let mut mark = redis::cmd("SET");
+        mark.arg(&self.shared.names.marker).arg(KEPT).arg("XX");
+        let set: Result<Option<String>, _> = self.shared.link.query(&mark).await;
+        set.map(|set| set.is_some()).map_err(|fault| error("marking what is kept", fault))
     }
 
     async fn leave(&self) -> Result<bool, InboxError> {

@@ -174,7 +174,15 @@ pub(crate) async fn a_server_that_was_emptied_is_noticed_and_read_on(under: &imp
     let first = under.add("1").await;
     assert_eq!(a.all(1).await, [first]);
     assert!(!a.control.incarnation().await.unwrap().kept);
-    a.control.mark_kept().await.unwrap();
+    assert!(!a.control.mark_kept().await.unwrap(), "nobody began to put anything back");
+    a.control.mark_filling().await.unwrap();
+    assert!(!a.control.incarnation().await.unwrap().kept, "it is not done yet");
+    // Emptied meanwhile: nothing that was put back is there.
+    under.lose_all().await;
+    assert!(!a.control.mark_kept().await.unwrap());
+    assert!(!a.control.incarnation().await.unwrap().kept);
+    a.control.mark_filling().await.unwrap();
+    assert!(a.control.mark_kept().await.unwrap());
     let before = a.control.incarnation().await.unwrap();
     assert!(before.kept);
     under.lose_all().await;

@@ -217,13 +217,25 @@ impl InboxControl for MemoryRedis {
     async fn incarnation(&self) -> Result<Incarnation, InboxError> {
         let ask = |server: &Server, _: &Arc<str>| Incarnation {
             run: server.run().to_string(),
-            kept: server.data().kept,
+            kept: server.data().marker == Some(true),
         };
         self.control("incarnation", ask).await
     }
 
-    async fn mark_kept(&self) -> Result<(), InboxError> {
-        self.control("mark kept", |server, _| server.data().kept = true).await
+    async fn mark_filling(&self) -> Result<(), InboxError> {
+        let mark = |server: &Server, _: &Arc<str>| {
+            server.data().marker.get_or_insert(false);
+        };
+        self.control("mark filling", mark).await
+    }
+
+    async fn mark_kept(&self) -> Result<bool, InboxError> {
+        let mark = |server: &Server, _: &Arc<str>| {
+            let marker = &mut server.data().marker;
+            *marker = marker.map(|_| true);
+            marker.is_some()
+        };
+        self.control("mark kept", mark).await
     }
 
     async fn leave(&self) -> Result<bool, InboxError> {

@@ -60,7 +60,8 @@ pub(crate) struct Data {
     pub(crate) states: HashMap<ClientOrderId, (u64, Arc<str>)>,
     pub(crate) events: Vec<(OrderId, u64, u64)>,
     pub(crate) outcomes: Vec<Told>,
-    kept: bool,
+    /// What was lost is put back, or: is there.
+    marker: Option<bool>,
 }
 
 pub(crate) struct Server {
