@@ -6,6 +6,7 @@ use crate::harness::guard::Watchdog;
 use crate::harness::postgres::Elsewhere;
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -85,7 +86,9 @@ impl Network {
         let mut random = Random(seed ^ u64::from(std::process::id()));
         let mut byte = |from: u64, count: u64| u8::try_from(from + random.below(count)).unwrap_or(77);
         let subnet = [10, byte(64, 128), byte(0, 256)];
-        let tag = format!("oe{}", std::process::id());
+        // A name of its own for each: the kernel takes down a former one's devices behind our back.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let tag = format!("oe{}n{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let watchdog = Watchdog::start(REMOVE, &[&tag]).map_err(|e| e.to_string())?;
         let network = Self { tag, subnet, watchdog };
         network.build().map_err(|why| format!("network namespaces cannot be made: {why}"))?;
