@@ -12,13 +12,22 @@ pub(crate) struct Process {
     log: PathBuf,
     guarded: Option<Guarded>,
     frozen: bool,
+    /// SIGTERM was sent to this life of it: a second one would end it at once.
+    told_to_end: bool,
     /// Exit codes of lives that ended by themselves.
     pub(crate) exits: Vec<i32>,
 }
 
 impl Process {
     pub(crate) fn new(name: &str, log: PathBuf) -> Self {
-        Self { name: name.to_owned(), log, guarded: None, frozen: false, exits: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            log,
+            guarded: None,
+            frozen: false,
+            told_to_end: false,
+            exits: Vec::new(),
+        }
     }
 
     pub(crate) fn start(&mut self, command: &Command) {
@@ -32,6 +41,7 @@ impl Process {
         std::thread::spawn(move || stderr.map(|mut stderr| std::io::copy(&mut stderr, &mut log)));
         self.guarded = Some(guarded);
         self.frozen = false;
+        self.told_to_end = false;
     }
 
     /// Whether its log has these words.
@@ -117,11 +127,18 @@ impl Process {
         assert!(status.is_ok(), "prlimit (util-linux) is needed for a journal that cannot grow");
     }
 
-    /// SIGTERM, and its exit code; `None` where it did not end in time and was killed.
+    /// SIGTERM, once.
+    pub(crate) fn tell_to_end(&mut self) {
+        if !std::mem::replace(&mut self.told_to_end, true) {
+            self.signal("TERM");
+        }
+    }
+
+    /// SIGTERM, unless it was told before, and the exit code of its last life; `None` where it did not end in
+    /// time and was killed.
     pub(crate) async fn terminate(&mut self, within: Duration) -> Option<i32> {
-        self.signal("TERM");
+        self.tell_to_end();
         let deadline = Instant::now() + within;
-        let before = self.exits.len();
         while self.is_running() {
             if Instant::now() > deadline {
                 self.kill();
@@ -129,7 +146,7 @@ impl Process {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        (self.exits.len() > before).then(|| self.exits.pop()).flatten()
+        self.exits.pop()
     }
 }
 
