@@ -60,6 +60,8 @@ export type Code =
   | "UNKNOWN_SYMBOL"
   | "DUPLICATE_CLIENT_ORDER_ID"
   | "REQUEST_EXPIRED"
+  | "TRADING_HALTED"
+  | "REDUCE_ONLY"
   | "UNSUPPORTED_BY_BROKER"
   | "BROKER_REJECTED"
   | "BROKER_UNAVAILABLE"
@@ -198,9 +200,17 @@ export type Outcome = CompletedOutcome | SweptOutcome | FailedOutcome;
  */
 export type Request = SubmitEntry | CancelEntry | CancelAllEntry | ReplaceEntry;
 /**
+ * What a switch is for. In JSON `"all"`, or one of the others with its value: `{"symbol": "BTCUSDT"}`.
+ */
+export type Scope = "all" | ScopeBroker | ScopeStrategyId | ScopeSymbol;
+/**
  * An order to be executed, in either form.
  */
 export type SubmittedOrder = NewOrder | FlatOrder;
+/**
+ * From the mildest to the strictest.
+ */
+export type TradingState = "ACTIVE" | "REDUCE_ONLY" | "HALTED";
 /**
  * A version of an order, in digits.
  */
@@ -1237,6 +1247,15 @@ export interface SubmitEntry {
   traceparent?: string;
   [k: string]: unknown;
 }
+export interface ScopeBroker {
+  broker: string;
+}
+export interface ScopeStrategyId {
+  strategy_id: string;
+}
+export interface ScopeSymbol {
+  symbol: string;
+}
 /**
  * What one commit did to one order, as orders:status tells it.
  */
@@ -1258,4 +1277,50 @@ export interface StatusMessage {
   symbol: Symbol;
   timestamp: Timestamp;
   version: number;
+}
+/**
+ * A scope's state, and whose word that is.
+ */
+export interface Switch {
+  /**
+   * Who, or the name of the control.
+   */
+  by: string;
+  /**
+   * The failure codes of the contract.
+   */
+  control?:
+    | (
+        | "RISK_NO_LIMITS"
+        | "RISK_NO_REFERENCE_PRICE"
+        | "RISK_STALE_PRICE"
+        | "RISK_MAX_ORDER_QUANTITY"
+        | "RISK_MAX_NOTIONAL"
+        | "RISK_POSITION_LIMIT"
+        | "RISK_DAILY_LOSS"
+        | "RISK_PRICE_COLLAR"
+        | "RISK_ORDER_RATE"
+        | "UNKNOWN_ORDER"
+        | "ORDER_TERMINAL"
+      )
+    | "INVALID_PAYLOAD"
+    | "VALIDATION_FAILED"
+    | "UNKNOWN_SYMBOL"
+    | "DUPLICATE_CLIENT_ORDER_ID"
+    | "REQUEST_EXPIRED"
+    | "TRADING_HALTED"
+    | "REDUCE_ONLY"
+    | "UNSUPPORTED_BY_BROKER"
+    | "BROKER_REJECTED"
+    | "BROKER_UNAVAILABLE"
+    | "OUTCOME_UNKNOWN"
+    | "MAX_DELIVERIES";
+  scope: Scope;
+  state: TradingState;
+  timestamp: string;
+  /**
+   * It ends by itself then.
+   */
+  until?: string;
+  why: string;
 }

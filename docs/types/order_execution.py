@@ -66,6 +66,8 @@ Code: TypeAlias = (
     | Literal['UNKNOWN_SYMBOL']
     | Literal['DUPLICATE_CLIENT_ORDER_ID']
     | Literal['REQUEST_EXPIRED']
+    | Literal['TRADING_HALTED']
+    | Literal['REDUCE_ONLY']
     | Literal['UNSUPPORTED_BY_BROKER']
     | Literal['BROKER_REJECTED']
     | Literal['BROKER_UNAVAILABLE']
@@ -249,6 +251,36 @@ class Resolution(TypedDict):
     why: str
 
 
+class ScopeBroker(TypedDict):
+    """
+    What a switch is for. In JSON `"all"`, or one of the others with its value: `{"symbol": "BTCUSDT"}`.
+    """
+
+    broker: str
+
+
+class ScopeStrategyId(TypedDict):
+    """
+    What a switch is for. In JSON `"all"`, or one of the others with its value: `{"symbol": "BTCUSDT"}`.
+    """
+
+    strategy_id: str
+
+
+class ScopeSymbol(TypedDict):
+    """
+    What a switch is for. In JSON `"all"`, or one of the others with its value: `{"symbol": "BTCUSDT"}`.
+    """
+
+    symbol: str
+
+
+Scope: TypeAlias = Literal['all'] | ScopeBroker | ScopeStrategyId | ScopeSymbol
+"""
+What a switch is for. In JSON `"all"`, or one of the others with its value: `{"symbol": "BTCUSDT"}`.
+"""
+
+
 ShortText: TypeAlias = str
 """
 Carried through; no control characters.
@@ -346,6 +378,12 @@ class TradeTerms(TypedDict):
     commission: NotRequired[Commission]
     price: Price
     quantity: Quantity
+
+
+TradingState: TypeAlias = Literal['ACTIVE'] | Literal['REDUCE_ONLY'] | Literal['HALTED']
+"""
+From the mildest to the strictest.
+"""
 
 
 class Trail(TypedDict):
@@ -1024,6 +1062,29 @@ class SweptOutcome(TypedDict):
     not_cancelled: str
     request: Literal['cancel_all']
     timestamp: Timestamp
+
+
+class Switch(TypedDict):
+    """
+    A scope's state, and whose word that is.
+    """
+
+    by: str
+    """
+    Who, or the name of the control.
+    """
+    control: NotRequired[Code]
+    """
+    The control whose breach it is; what it keeps out is refused with its code.
+    """
+    scope: Scope
+    state: TradingState
+    timestamp: str
+    until: NotRequired[str]
+    """
+    It ends by itself then.
+    """
+    why: str
 
 
 class TimeInForceGTDDetails(TypedDict):

@@ -4,7 +4,7 @@ mod journal;
 mod rules;
 
 pub use journal::{deciding_journal, inspect, migrate, probe_journal, reader};
-pub use rules::{rules, venue};
+pub use rules::{limits_of, rules, venue};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::shutdown::Shutdown;
 use crate::wire;
 use journal::OpenJournal;
-use rules::{broker_name, limit_rows, setting};
+use rules::{broker_name, setting};
 
 use crate::workers::{self, Context, Ended, Limits};
 
@@ -212,7 +212,10 @@ impl Worker {
         }
         let commits = Commits::new(&metrics);
         let OpenJournal { journal, reader } = journal::open(settings, rules.clone(), commits.clone()).await?;
-        if journal.init_limits(&limit_rows(settings)).await? {
+        // Setting them keeps every worker waiting: only where there are none.
+        if reader.control().await?.limits.is_empty()
+            && journal.init_limits(&limits_of(&settings.risk.limits)).await?
+        {
             tracing::info!(
                 rows = settings.risk.limits.len(),
                 "risk limits loaded from the configuration: the journal had none"

@@ -139,7 +139,9 @@ fn limit(limit: config::Limit) -> Limit {
     }
 }
 
-pub(super) fn limit_rows(settings: &Settings) -> Vec<LimitRow> {
+/// Limits as they are put in force.
+#[must_use]
+pub fn limits_of(rows: &[config::LimitRow]) -> Vec<LimitRow> {
     let row = |row: &config::LimitRow| LimitRow {
         symbol: row.symbol.as_str().into(),
         max_order_quantity: limit(row.max_order_quantity),
@@ -152,5 +154,5 @@ pub(super) fn limit_rows(settings: &Settings) -> Vec<LimitRow> {
             config::Limit::At(orders) => Limit::At(orders.into()),
         },
     };
-    settings.risk.limits.iter().map(row).collect()
+    rows.iter().map(row).collect()
 }

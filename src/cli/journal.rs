@@ -26,6 +26,15 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn JournalReader>, 
     app::reader(settings).await
 }
 
+/// The same where there is one yet.
+pub(super) async fn open_if_there(settings: &Settings) -> Result<Option<Arc<dyn JournalReader>>, AppError> {
+    let is_there = match settings.database.kind() {
+        DatabaseKind::Sqlite => tokio::fs::try_exists(path(settings)?).await.unwrap_or(false),
+        DatabaseKind::Postgres => app::inspect(settings).await?.version > 0,
+    };
+    if is_there { open(settings).await.map(Some) } else { Ok(None) }
+}
+
 async fn postgres(settings: &Settings) -> Result<Arc<dyn JournalReader>, AppError> {
     let found = app::inspect(settings).await?;
     if found.version == 0 {

@@ -28,9 +28,11 @@ mod replace;
 mod replay;
 mod request;
 mod resolve;
+mod risk;
 mod schema;
 mod status_message;
 mod submit;
+mod switch;
 mod table;
 mod watch;
 mod worker;
@@ -43,6 +45,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{self, LogFormat, Settings};
+use crate::domain::trading_state::TradingState;
 use crate::ports::journal::JournalError;
 use crate::runtime::telemetry;
 
@@ -111,6 +114,18 @@ enum Command {
     /// List, show and requeue failed requests
     #[command(after_long_help = failed::EXAMPLES)]
     Failed(failed::Failed),
+    /// Show the limits in force, what of each is used and what is left; put others in force
+    #[command(after_long_help = risk::EXAMPLES)]
+    Risk(risk::Risk),
+    /// Stop all trading, or that of a symbol, broker or strategy: only cancels pass
+    #[command(after_long_help = switch::HALT_EXAMPLES)]
+    Halt(switch::Stop),
+    /// Let through only what shrinks a position, in everything, or a symbol, broker or strategy
+    #[command(after_long_help = switch::REDUCE_ONLY_EXAMPLES)]
+    ReduceOnly(switch::Stop),
+    /// Lift a halt or reduce-only
+    #[command(after_long_help = switch::RESUME_EXAMPLES)]
+    Resume(switch::Scoped),
     /// Close a parked order by hand: say what its broker's records say
     #[command(after_long_help = resolve::EXAMPLES)]
     Resolve(resolve::ResolveArguments),
@@ -242,6 +257,10 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
         Command::Order(one) => order::run(&call, one).await,
         Command::Positions => positions::run(&call).await,
         Command::Failed(failed) => failed::run(&call, failed).await,
+        Command::Risk(arguments) => risk::run(&call, arguments).await,
+        Command::Halt(stop) => switch::stop(&call, TradingState::Halted, stop).await,
+        Command::ReduceOnly(stop) => switch::stop(&call, TradingState::ReduceOnly, stop).await,
+        Command::Resume(scoped) => switch::resume(&call, scoped).await,
         Command::Resolve(resolve) => resolve::run(&call, resolve).await,
         Command::Migrate => migrate::run(&call).await,
         Command::Check => check::run(&call).await,

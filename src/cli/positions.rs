@@ -7,6 +7,8 @@ use crate::adapters::clock::SystemClock;
 use crate::api::position::{Marks, PositionRow};
 use crate::app::{self, AppError};
 use crate::config::Settings;
+use crate::domain::ids::{BrokerName, Symbol};
+use crate::domain::position::Position;
 use crate::ports::clock::Clock;
 use crate::ports::quotes::Quotes;
 
@@ -26,9 +28,7 @@ const PRICES_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(call: &Call) -> Result<Ending, AppError> {
     let positions = journal::open(&call.settings).await?.positions().await?;
-    let is_open = positions.iter().any(|(_, _, position)| !position.quantity.get().is_zero());
-    let marks = if is_open { marks(&call.settings).await? } else { Marks::new(None, Default::default()) };
-    let rows = marks.value(positions).await;
+    let rows = valued(call, positions).await?;
     if call.json {
         print::json(&rows)?;
     } else if rows.is_empty() {
@@ -37,6 +37,16 @@ pub(super) async fn run(call: &Call) -> Result<Ending, AppError> {
         show(&rows);
     }
     Ok(Ending::Done)
+}
+
+/// Positions at the prices of the moment.
+pub(super) async fn valued(
+    call: &Call,
+    positions: Vec<(BrokerName, Symbol, Position)>,
+) -> Result<Vec<PositionRow>, AppError> {
+    let is_open = positions.iter().any(|(_, _, position)| !position.quantity.get().is_zero());
+    let marks = if is_open { marks(&call.settings).await? } else { Marks::new(None, Default::default()) };
+    Ok(marks.value(positions).await)
 }
 
 /// Without Redis there are no marks: a configured price is not what a quoted symbol is worth.

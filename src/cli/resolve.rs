@@ -107,11 +107,11 @@ fn amount<T: FromStr<Err: std::fmt::Display>>(what: &str, text: &str) -> Result<
     text.trim().parse().map_err(|error| format!("{what} {text:?}: {error}"))
 }
 
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     line(text, "it", LONGEST_NAME)
 }
 
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     line(text, "it", LONGEST_REASON)
 }
 

@@ -54,7 +54,7 @@ fn is_environment_name(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
-fn file(path: &Path, layer: usize, required: bool, errors: &mut Vec<ConfigError>) -> Table {
+pub(super) fn file(path: &Path, layer: usize, required: bool, errors: &mut Vec<ConfigError>) -> Table {
     let shown = path.display().to_string();
     let text = match std::fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,

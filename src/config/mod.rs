@@ -82,5 +82,20 @@ pub fn load(
     Ok(settings)
 }
 
+/// Reads a file that has limits and nothing else, written as in the configuration.
+///
+/// # Errors
+///
+/// All that is wrong with it at once, and a file without a row.
+pub fn load_limits(file: &Path) -> Result<Vec<LimitRow>, ConfigErrors> {
+    let mut errors = Vec::new();
+    let tree = layers::file(file, 0, true, &mut errors);
+    let variables = BTreeMap::new();
+    let context = Context { variables: &variables, errors: RefCell::new(errors) };
+    let limits = Reader::root(&context, tree, |root| root.section("risk", RiskSettings::read_limits));
+    ConfigErrors::check(context.errors.into_inner())?;
+    Ok(limits)
+}
+
 #[cfg(test)]
 mod tests;

@@ -74,16 +74,33 @@ impl RiskSettings {
             session_start: section.read("session_start", time).unwrap_or(NaiveTime::MIN),
             limits: section.rows("limits", LimitRow::read),
         };
-        settings.validate(section);
+        check_rows(&settings.limits, section);
         settings
     }
 
-    fn validate(&self, section: &Reader<'_>) {
-        let mut seen = BTreeSet::new();
-        for row in &self.limits {
-            if !seen.insert(&row.symbol) {
-                section.refuse("limits", format!("two rows for the symbol {:?}; keep one", row.symbol));
-            }
+    /// The limits alone, of which there must be some.
+    pub(super) fn read_limits(section: &mut Reader<'_>) -> Vec<LimitRow> {
+        let mut rows = 0;
+        let limits: Vec<LimitRow> = section.rows("limits", |row| {
+            rows += 1;
+            LimitRow::read(row)
+        });
+        check_rows(&limits, section);
+        if rows == 0 {
+            section.refuse(
+                "limits",
+                "required: one row at least; without any nothing is traded, which `halt` says better",
+            );
+        }
+        limits
+    }
+}
+
+fn check_rows(limits: &[LimitRow], section: &Reader<'_>) {
+    let mut seen = BTreeSet::new();
+    for row in limits {
+        if !seen.insert(&row.symbol) {
+            section.refuse("limits", format!("two rows for the symbol {:?}; keep one", row.symbol));
         }
     }
 }

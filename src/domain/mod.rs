@@ -1,6 +1,7 @@
 //! The core: pure and synchronous. No clock, no randomness, no logging, no input or output.
 
 pub mod amount;
+pub mod control;
 pub mod decide;
 pub mod event;
 pub mod ids;
@@ -19,4 +20,5 @@ pub mod risk;
 pub mod status;
 pub mod time;
 pub mod trade;
+pub mod trading_state;
 pub mod venue;

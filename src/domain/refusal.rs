@@ -50,6 +50,10 @@ codes! {
     DailyLoss = "RISK_DAILY_LOSS",
     PriceCollar = "RISK_PRICE_COLLAR",
     OrderRate = "RISK_ORDER_RATE",
+    /// The kill switch: only cancels pass.
+    TradingHalted = "TRADING_HALTED",
+    /// The kill switch: only what shrinks a position passes.
+    ReduceOnly = "REDUCE_ONLY",
     /// The broker has no such order, time in force or instruction, or this version cannot work it yet.
     UnsupportedByBroker = "UNSUPPORTED_BY_BROKER",
     /// The broker said no.
@@ -78,6 +82,8 @@ impl Code {
             | Self::DailyLoss
             | Self::PriceCollar
             | Self::OrderRate
+            | Self::TradingHalted
+            | Self::ReduceOnly
             | Self::BrokerRejected
             | Self::BrokerUnavailable
             | Self::OutcomeUnknown => true,

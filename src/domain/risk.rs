@@ -1,8 +1,10 @@
 //! Pre-trade controls: each a pure function with its own code. What cannot be judged is refused.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::amount::{self, Amount, Price, Quantity};
 use super::ids::Symbol;
@@ -13,13 +15,42 @@ use super::position::Position;
 use super::refusal::{Code, Refusal};
 use super::status::Status;
 use super::time::Timestamp;
+use super::trading_state::{Switch, TradingState};
 use super::venue;
+
+const UNLIMITED: &str = "unlimited";
 
 /// A limit that is set or lifted by name. Limits are inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     Unlimited,
     At(Decimal),
+}
+
+/// In JSON its digits, or `unlimited`.
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == UNLIMITED {
+            return Ok(Self::Unlimited);
+        }
+        amount::parse(&text).map(Self::At).map_err(de::Error::custom)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str(UNLIMITED),
+            Self::At(limit) => limit.fmt(f),
+        }
+    }
 }
 
 impl Limit {
@@ -33,7 +64,7 @@ impl Limit {
 }
 
 /// The limits in force for a symbol, or for every symbol that has no row of its own (`*`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitRow {
     pub symbol: Arc<str>,
     pub max_order_quantity: Limit,
@@ -45,6 +76,27 @@ pub struct LimitRow {
     pub price_collar_pct: Limit,
     /// In any rolling second, over all workers.
     pub max_orders_per_second: Limit,
+}
+
+impl LimitRow {
+    /// What it is for; unique among the rows in force.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("symbol {}", self.symbol)
+    }
+
+    /// Its limits by the names of their keys, in the order of the documentation.
+    #[must_use]
+    pub const fn limits(&self) -> [(&'static str, Limit); 6] {
+        [
+            ("max_order_quantity", self.max_order_quantity),
+            ("max_order_notional", self.max_order_notional),
+            ("max_position", self.max_position),
+            ("max_daily_loss", self.max_daily_loss),
+            ("price_collar_pct", self.price_collar_pct),
+            ("max_orders_per_second", self.max_orders_per_second),
+        ]
+    }
 }
 
 /// Something that passed every control. Only such an order can be given to a broker.
@@ -63,11 +115,24 @@ impl<'a> RiskApproved<&'a Order> {
     pub fn journaled(order: &'a Order) -> Option<Self> {
         matches!(order.state.status, Status::PendingSubmit | Status::Submitted).then_some(Self(order))
     }
+
+    /// An order whose new terms were journaled was approved with them in that transaction.
+    #[must_use]
+    pub fn replacing(order: &'a Order, number: u64) -> Option<Self> {
+        order
+            .state
+            .pending_replace
+            .as_ref()
+            .is_some_and(|pending| pending.number == number)
+            .then_some(Self(order))
+    }
 }
 
 /// What an order is judged by.
 #[derive(Debug)]
 pub struct RiskView<'a> {
+    /// The strictest switch that the order is under.
+    pub trading: Option<&'a Switch>,
     pub limits: Option<&'a LimitRow>,
     pub market: &'a Market,
     pub position: &'a Position,
@@ -91,6 +156,9 @@ pub struct Judgement {
 /// Judges an order by every control, in the order of the contract.
 #[must_use]
 pub fn judge(order: &OrderSpec, view: &RiskView<'_>) -> Judgement {
+    if let Err(refusal) = trading_state(order, view) {
+        return Judgement { refusal: Some(refusal), counts_in_rate: true };
+    }
     let Some(limits) = view.limits else {
         return Judgement { refusal: Some(no_limits(&order.symbol)), counts_in_rate: true };
     };
@@ -144,6 +212,17 @@ pub fn slippage_bound(order: &OrderSpec, market: &Market, tick: Option<Price>) -
         }
     };
     Price::new(on_grid).ok()
+}
+
+/// Halted: nothing passes that is not a cancel. Reduce-only: what shrinks the journaled position, even with all open
+/// orders of its side filled.
+fn trading_state(order: &OrderSpec, view: &RiskView<'_>) -> Result<(), Refusal> {
+    match view.trading {
+        Some(switch) if switch.state == TradingState::Halted || !reduces(order, view) => {
+            Err(switch.refusal())
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn no_limits(symbol: &Symbol) -> Refusal {

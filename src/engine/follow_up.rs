@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crash::{self, Point};
+use crate::domain::control::ControlEvent;
 use crate::domain::ids::{EntryId, OrderId};
 use crate::domain::order::Order;
 use crate::domain::request::{Received, Request};
@@ -166,6 +167,20 @@ impl Engine {
         self.mark(published);
         self.offer(behind.into_iter().map(|(order, version)| (order, Some(version))).collect()).await?;
         Ok(page.len())
+    }
+
+    /// Tells whoever listens of changes of the trading state that nobody has told of; says how many.
+    pub async fn relay_control(&self, limit: u32) -> Result<usize, EngineError> {
+        let changes = self.reader.unpublished_control(limit).await?;
+        for change in &changes {
+            match &change.event {
+                ControlEvent::TradingState(switch) => self.publisher.tell_switch(switch).await?,
+                ControlEvent::Limits(_) => {}
+            }
+        }
+        let control: Vec<u64> = changes.iter().map(|change| change.number).collect();
+        self.journal.mark_published(Published { control, ..Published::default() }).await?;
+        Ok(changes.len())
     }
 
     /// Whether this worker does a piece of work for all, until `lasts` from now.

@@ -178,14 +178,16 @@ impl Engine {
                     submit(broker, &order, epoch, self.deadline(&order)).await
                 };
                 crash::point(Point::SubmitAnswered);
-                vec![self.answered(&received, &order, epoch, (AttemptKind::Submit, number, false), answer)]
+                let asked = (AttemptKind::Submit, number, false);
+                vec![self.answered(&received, &order, epoch, asked, answer, Market::Unknown)]
             }
             Effect::Cancel { order, epoch, number } => {
                 let _permit = calls.acquire().await;
                 crash::point(Point::CancelSendBefore);
                 let answer = broker.cancel(&order).await;
                 crash::point(Point::CancelAnswered);
-                vec![self.answered(&received, &order, epoch, (AttemptKind::Cancel, number, false), answer)]
+                let asked = (AttemptKind::Cancel, number, false);
+                vec![self.answered(&received, &order, epoch, asked, answer, Market::Unknown)]
             }
             Effect::Replace { order, epoch, number, terms, after_us, resent } => {
                 tokio::time::sleep(Duration::from_micros(u64::try_from(after_us).unwrap_or(0))).await;
@@ -193,7 +195,13 @@ impl Engine {
                 crash::point(Point::ReplaceSendBefore);
                 let answer = replace(broker, &order, number, &terms).await;
                 crash::point(Point::ReplaceAnswered);
-                vec![self.answered(&received, &order, epoch, (AttemptKind::Replace, number, resent), answer)]
+                // Another attempt may follow at once: it is judged by the prices of now.
+                let market = match &answer {
+                    Answer::NotSent(_) => self.market_of(&order).await,
+                    Answer::Accepted(_) | Answer::Rejected(_) | Answer::Unknown(_) => Market::Unknown,
+                };
+                let asked = (AttemptKind::Replace, number, resent);
+                vec![self.answered(&received, &order, epoch, asked, answer, market)]
             }
             Effect::Look { order, epoch, kind, number } => {
                 let _permit = calls.acquire().await;
@@ -232,7 +240,8 @@ impl Engine {
         crash::point(Point::CancelSendBefore);
         let answer = broker.cancel(&one.order).await;
         crash::point(Point::CancelAnswered);
-        self.answered(received, &one.order, one.epoch, (AttemptKind::Cancel, one.number, false), answer)
+        let asked = (AttemptKind::Cancel, one.number, false);
+        self.answered(received, &one.order, one.epoch, asked, answer, Market::Unknown)
     }
 
     async fn look(
@@ -253,9 +262,10 @@ impl Engine {
         };
         crash::point(Point::LookAnswered);
         // A new attempt may follow from what was not found: it is judged by the prices of now.
-        let market = match &finding.reports {
-            Some(_) => Market::Unknown,
-            None => self.market_of(order).await,
+        let market = match (&finding.reports, kind) {
+            (Some(_), AttemptKind::Submit | AttemptKind::Cancel) => Market::Unknown,
+            // Of a replace the books show the order, under whichever terms.
+            (None, _) | (_, AttemptKind::Replace) => self.market_of(order).await,
         };
         vec![Input::Looked(Box::new(Looked {
             order_id: order.spec.id,
@@ -282,6 +292,7 @@ impl Engine {
         epoch: u64,
         (kind, number, resent): (AttemptKind, u64, bool),
         answer: Answer,
+        market: Market,
     ) -> Input {
         log_answer(order, kind, &answer);
         Input::Answered(Box::new(Answered {
@@ -293,7 +304,7 @@ impl Engine {
             answer,
             key: received.key.clone(),
             hash: received.hash,
-            view: self.view(Market::Unknown, &self.clocks()),
+            view: self.view(market, &self.clocks()),
         }))
     }
 
@@ -339,7 +350,13 @@ async fn submit(broker: &Arc<dyn Broker>, order: &Order, epoch: u64, deadline: O
 
 async fn replace(broker: &Arc<dyn Broker>, order: &Order, number: u64, terms: &Terms) -> Answer {
     let deadline = order.state.pending_replace.as_ref().and_then(|pending| pending.deadline);
-    broker.replace(Replacing { order, number, terms, deadline }).await
+    match RiskApproved::replacing(order, number) {
+        Some(order) => broker.replace(Replacing { order, number, terms, deadline }).await,
+        None => {
+            let why = format!("replace {number} is not journaled");
+            Answer::NotSent(NotSent { why, retry_after_us: None })
+        }
+    }
 }
 
 fn log_answer(order: &Order, kind: AttemptKind, answer: &Answer) {

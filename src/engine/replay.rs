@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::control::Control;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, Symbol};
 use crate::domain::order::Order;
@@ -12,6 +13,8 @@ use crate::ports::journal::{History, JournalError, JournalReader, TradeRow};
 
 /// Orders read at a time.
 const PAGE: u32 = 500;
+/// Beyond every number of an event.
+const NEWEST: u64 = u64::MAX >> 1;
 /// Differences that are told one by one; more are counted.
 const MAX_TOLD: usize = 100;
 
@@ -20,6 +23,7 @@ pub struct Report {
     pub orders: u64,
     pub events: u64,
     pub positions: u64,
+    pub control_events: u64,
     pub differences: Vec<String>,
     pub more_differences: u64,
 }
@@ -63,9 +67,29 @@ pub async fn replay(reader: &dyn JournalReader) -> Result<Report, JournalError> 
             compare_order(history, &mut rebuilt, &mut report);
         }
     }
+    compare_control(reader, &mut report).await?;
     let stored = reader.positions().await?;
     compare_positions(rebuilt, stored, &mut report);
     Ok(report)
+}
+
+/// What holds for all orders follows from its changes, from the first on.
+async fn compare_control(reader: &dyn JournalReader, report: &mut Report) -> Result<(), JournalError> {
+    let (mut changes, mut before) = (Vec::new(), NEWEST);
+    loop {
+        let page = reader.control_events(before, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        before = last.number;
+        changes.extend(page);
+    }
+    let mut expected = Control::default();
+    changes.iter().rev().for_each(|entry| expected.apply(&entry.event));
+    let stored = reader.control().await?;
+    report.control_events = changes.len() as u64;
+    if stored != expected {
+        report.differ(format!("limits and trading state: stored {stored:?}, events say {expected:?}"));
+    }
+    Ok(())
 }
 
 fn compare_order(history: &History, rebuilt: &mut BTreeMap<Key, Rebuilt>, report: &mut Report) {

@@ -84,7 +84,7 @@ pub struct Submission<'a> {
 /// New terms that are journaled as asked for.
 #[derive(Debug)]
 pub struct Replacing<'a> {
-    pub order: &'a Order,
+    pub order: RiskApproved<&'a Order>,
     /// Version of the event that asked: the broker remembers the newest that it carried out.
     pub number: u64,
     pub terms: &'a Terms,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::amount::Amount;
+use crate::domain::control::{Control, ControlEvent};
 use crate::domain::decide::{Decision, Input};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, RequestKey, Symbol};
@@ -71,7 +73,17 @@ pub trait JournalReader: Send + Sync {
 
     async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError>;
 
-    async fn limits(&self) -> Result<Vec<LimitRow>, JournalError>;
+    /// The limits in force and the trading state.
+    async fn control(&self) -> Result<Control, JournalError>;
+
+    /// What the limits in force have counted.
+    async fn risk_counters(&self) -> Result<RiskCounters, JournalError>;
+
+    /// Changes of those before the one of this number, newest first.
+    async fn control_events(&self, before: u64, limit: u32) -> Result<Vec<ControlEntry>, JournalError>;
+
+    /// Changes that are not marked as published, oldest first.
+    async fn unpublished_control(&self, limit: u32) -> Result<Vec<ControlEntry>, JournalError>;
 
     /// Which of these entries of a lane have been admitted: the journal knows their request.
     async fn admitted(&self, lane: &str, entries: &[EntryId]) -> Result<Vec<EntryId>, JournalError>;
@@ -188,6 +200,30 @@ pub struct History {
 pub struct TradeRow {
     pub trade_id: String,
     pub trade: BookedTrade,
+}
+
+/// What limits have counted so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RiskCounters {
+    /// Risk-carrying requests of the second that ends now.
+    pub recent_orders: Vec<(Symbol, u64)>,
+    /// The newest session's start, and the profit and loss at that time.
+    pub sessions: Vec<(BrokerName, Symbol, Timestamp, Amount)>,
+}
+
+impl RiskCounters {
+    #[must_use]
+    pub fn recent(&self, symbol: &Symbol) -> u64 {
+        self.recent_orders.iter().find(|(counted, _)| counted == symbol).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// A change of what holds for all orders, as it is journaled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlEntry {
+    pub number: u64,
+    pub at: Timestamp,
+    pub event: ControlEvent,
 }
 
 /// Is told of each commit, for the metrics.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::domain::ids::{ClientOrderId, EntryId, OrderId, RequestKey};
 use crate::domain::order::ContentHash;
+use crate::domain::trading_state::Switch;
 
 /// What one commit did to one order: one entry of `orders:events` and one status message.
 #[derive(Debug, Clone)]
@@ -113,6 +114,9 @@ pub trait Publisher: Send + Sync {
     async fn now_ms(&self) -> Result<u64, PublishError>;
 
     async fn publish(&self, publication: &Publication) -> Result<Answers, PublishError>;
+
+    /// Tells whoever listens that the trading state of a scope has changed.
+    async fn tell_switch(&self, switch: &Switch) -> Result<(), PublishError>;
 }
 
 /// An entry id alone may come again with another content, after Redis lost its data.
@@ -124,11 +128,13 @@ pub struct Published {
     /// Order, and the version up to which its commits are out.
     pub orders: Vec<(OrderId, u64)>,
     pub outcomes: Vec<OutcomeKey>,
+    /// Changes of what holds for all orders.
+    pub control: Vec<u64>,
 }
 
 impl Published {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.orders.is_empty() && self.outcomes.is_empty()
+        self.orders.is_empty() && self.outcomes.is_empty() && self.control.is_empty()
     }
 }

@@ -57,6 +57,12 @@ struct CodeLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScopeLabels {
+    scope: &'static str,
+    name: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StageLabel {
     stage: &'static str,
 }
@@ -96,6 +102,7 @@ struct Inner {
     reclaimed: Counter,
     parked: Gauge<u64, AtomicU64>,
     differences: Gauge<u64, AtomicU64>,
+    trading_state: Family<ScopeLabels, Gauge<u64, AtomicU64>>,
     commit_seconds: Histogram,
     commit_orders: Histogram,
     exchange_requests: Family<CallLabels, Counter>,
@@ -196,6 +203,12 @@ impl Metrics {
                 "Differences between a broker's books and the journal found so far",
                 Gauge::default(),
             ),
+            trading_state: add(
+                r,
+                "trading_state",
+                "0 ACTIVE, 1 REDUCE_ONLY, 2 HALTED; of each scope that was ever switched",
+                Family::default(),
+            ),
             reclaimed: add(
                 r,
                 "reclaimed",
@@ -274,6 +287,11 @@ impl Metrics {
     pub fn troubles(&self, parked: u64, differences: u64) {
         self.inner.parked.set(parked);
         self.inner.differences.set(differences);
+    }
+
+    /// The trading state of a scope: see its help text.
+    pub fn trading_state(&self, scope: &'static str, name: &str, state: u64) {
+        self.inner.trading_state.get_or_create(&ScopeLabels { scope, name: name.into() }).set(state);
     }
 
     pub fn reclaimed(&self, n: u64) {

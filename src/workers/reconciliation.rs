@@ -46,6 +46,7 @@ pub(super) async fn run(context: Context, waiting: Sender) {
     let mut seen = Seen::default();
     loop {
         tokio::time::sleep(EVERY).await;
+        trading_state(&context).await;
         match context.engine.leads("reconciliation", context.settings.lease()).await {
             Ok(true) => {}
             // Whoever leads now has seen what we have not.
@@ -72,6 +73,19 @@ pub(super) async fn run(context: Context, waiting: Sender) {
             Ok((parked, differences)) => context.metrics.troubles(parked, differences),
             Err(error) => context.blame("counting parked orders", &error),
         }
+    }
+}
+
+/// For the metrics of every worker: whoever reads those of one sees how all of them trade.
+async fn trading_state(context: &Context) {
+    match context.engine.reader.control().await {
+        Ok(control) => {
+            for switch in control.trading.iter() {
+                let (scope, name) = switch.scope.columns();
+                context.metrics.trading_state(scope, name, switch.state as u64);
+            }
+        }
+        Err(error) => context.blame("reading the trading state", &error.into()),
     }
 }
 

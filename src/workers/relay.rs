@@ -39,5 +39,9 @@ async fn relay(context: &Context) -> Result<(), EngineError> {
     if outcomes > 0 {
         tracing::info!(outcomes, "offered outcomes that were not published yet");
     }
+    let changes = engine.relay_control(PAGE).await?;
+    if changes > 0 {
+        tracing::info!(changes, "told of changes of the trading state and the limits");
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use order_execution::domain::amount::Quantity;
 use order_execution::domain::event::Terms;
-use order_execution::domain::order::{Order, OrderSpec};
+use order_execution::domain::order::{Order, OrderSpec, PendingReplace};
 use order_execution::domain::profile::Profile;
 use order_execution::domain::report::{Answer, Report, ReportedFill};
 use order_execution::domain::risk::RiskApproved;
@@ -192,13 +192,25 @@ pub(crate) async fn nothing_is_executed_after_its_deadline(under: &impl BrokerUn
     assert_eq!(fills(&reports(submit(&broker, &timely).await)).len(), 1);
 }
 
+/// The order, its new terms journaled as asked for.
+fn asked(order: &Order, terms: &Terms, number: u64) -> Order {
+    let mut order = order.clone();
+    let asked_at = order.state.created_at;
+    order.state.pending_replace =
+        Some(PendingReplace { number, terms: terms.clone(), asked_at, deadline: None });
+    order
+}
+
 pub(crate) async fn a_replace_is_carried_out_once(under: &impl BrokerUnderTest) {
     let broker = under.broker().await;
     let order = attempt(under, limit_order(1, "3", "90"));
     submit(&broker, &order).await;
     let terms = Terms { quantity: Some(quantity("5")), price: Some(price("91")), stop_price: None };
+    let asked = |number| asked(&order.0, &terms, number);
     for _ in 0..2 {
-        let replacing = Replacing { order: &order.0, number: 7, terms: &terms, deadline: None };
+        let asked = asked(7);
+        let approved = RiskApproved::replacing(&asked, 7).unwrap();
+        let replacing = Replacing { order: approved, number: 7, terms: &terms, deadline: None };
         let told = reports(broker.replace(replacing).await);
         let wanted = Report::Replaced { number: 7, terms: terms.clone() };
         assert!(told.contains(&wanted), "{told:?}");
@@ -206,7 +218,9 @@ pub(crate) async fn a_replace_is_carried_out_once(under: &impl BrokerUnderTest) 
     let open = broker.open_orders().await.unwrap();
     assert_eq!((open.len(), open[0].quantity), (1, quantity("5")));
     broker.cancel(&order.0).await;
-    let after = Replacing { order: &order.0, number: 9, terms: &terms, deadline: None };
+    let asked = asked(9);
+    let approved = RiskApproved::replacing(&asked, 9).unwrap();
+    let after = Replacing { order: approved, number: 9, terms: &terms, deadline: None };
     assert_eq!(ends(&reports(broker.replace(after).await)), 1, "it says how the order stands");
 }
 

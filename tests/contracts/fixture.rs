@@ -218,7 +218,7 @@ pub(crate) fn outcome(decision: &Decision) -> &Outcome {
 /// An order whose first attempt is journaled, and its lease's epoch, as a broker is handed it.
 pub(crate) fn attempted(spec: OrderSpec, profile: Profile, now: Timestamp) -> (Arc<Order>, u64) {
     let mut ledger = Ledger::new(now, IdSource::new(spec.id.0));
-    ledger.limits.insert("*".into(), limits(Limit::Unlimited));
+    ledger.control_mut().limits.insert("*".into(), limits(Limit::Unlimited));
     let input = admit("w", 1, Request::Submit(Box::new(spec)), 1);
     let decision = rules(profile).decide(&mut ledger, &input).unwrap();
     match decision.effect {

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
-use order_execution::domain::event::EventKind;
+use order_execution::domain::event::{EventKind, OrderEvent};
 use order_execution::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use order_execution::domain::ledger::{Ledger, OrderRecord};
 use order_execution::domain::order::Order;
 use order_execution::domain::order_type::Side;
 use order_execution::domain::position::Position;
 use order_execution::domain::status::Status;
+use order_execution::domain::trading_state::TradingState;
 use rust_decimal::Decimal;
 
 use super::exchange::Placed;
@@ -132,6 +133,10 @@ impl Auditor {
             if new_risk {
                 self.check_limit(tables, order);
             }
+            let replaced = |event: &OrderEvent| matches!(event.kind, EventKind::ReplaceRequested(_));
+            if new_risk || commit.events.iter().any(replaced) {
+                self.check_trading_state(tables, ledger, order);
+            }
             if commit.events.iter().any(|event| matches!(event.kind, EventKind::Rejected(_))) {
                 if seen.executed.get(client).is_some_and(|executed| !executed.is_zero()) {
                     self.fail(format!("lie: {client} is told to be rejected, and was executed"));
@@ -161,6 +166,31 @@ impl Auditor {
                 "limit: {} may come to {worst}, {} is the most",
                 order.spec.symbol, self.max_position
             ));
+        }
+    }
+
+    /// No attempt passes the kill switch as it stood when its transaction began.
+    fn check_trading_state(&self, tables: &Tables, ledger: &Ledger, order: &Order) {
+        let client = &order.spec.client_order_id;
+        match ledger.control.trading.strictest(&order.broker, &order.spec, ledger.now).map(|over| over.state)
+        {
+            Some(TradingState::Halted) => self.fail(format!("halt: {client} is attempted all the same")),
+            Some(TradingState::ReduceOnly) => {
+                let position = tables.positions.get(&key(order)).cloned().unwrap_or(Position::FLAT);
+                let held = match order.spec.side {
+                    Side::Buy => -position.quantity.get(),
+                    Side::Sell => position.quantity.get(),
+                };
+                // Of a replace the new terms count, while the larger of both is reserved.
+                let own = order.reserved_quantity().get();
+                let asked = order.state.pending_replace.as_ref().and_then(|pending| pending.terms.quantity);
+                let most = asked.unwrap_or(order.spec.quantity).get() - order.state.filled_quantity.get();
+                let may_close = position.reserved(order.spec.side).get() - own + most;
+                if may_close > held {
+                    self.fail(format!("reduce-only: {client} lets {may_close} be closed of {held}"));
+                }
+            }
+            Some(TradingState::Active) | None => {}
         }
     }
 

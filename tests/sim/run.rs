@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use order_execution::domain::ids::{EntryId, RequestKey};
+use order_execution::domain::trading_state::{Scope, TradingState};
 use order_execution::engine::replay::replay;
 
 use super::line::Line;
@@ -11,7 +12,7 @@ use super::plant::Plant;
 use super::process::Strike;
 use super::producer::Producer;
 use super::redis::client::LANE;
-use super::site::{Kind, Site, Worker};
+use super::site::{Kind, SYMBOLS, Site, Worker};
 use super::world::START_US;
 
 #[derive(Debug, Clone)]
@@ -249,7 +250,8 @@ impl Run {
             }
             72..80 => weather.clear(),
             80..88 => self.site.database.end_lease(world.below(u64::MAX)),
-            88..94 => self.site.server.take_for_dead(world.below(u64::MAX)),
+            88..91 => self.site.server.take_for_dead(world.below(u64::MAX)),
+            91..94 => self.switch(),
             94..97 if self.lossy => {
                 self.report.losses += 1;
                 self.site.server.empty();
@@ -264,9 +266,30 @@ impl Run {
         }
     }
 
+    /// Somebody uses the kill switch, and in most cases thinks better of it.
+    fn switch(&self) {
+        let world = &self.site.world;
+        let scope = match world.below(3) {
+            0 => Scope::All,
+            nth => Scope::Symbol(SYMBOLS[usize::try_from(nth).unwrap()].parse().unwrap()),
+        };
+        let state = [TradingState::Halted, TradingState::ReduceOnly, TradingState::Active]
+            [usize::try_from(world.below(3)).unwrap()];
+        self.site.switch(scope.clone(), state);
+        if world.chance(800) {
+            let (database, rules) = (self.site.database.clone(), self.site.rules.clone());
+            world.after(world.between(50_000, 1_500_000), move || {
+                database.switch(&rules, scope, TradingState::Active);
+            });
+        }
+    }
+
     /// Nothing goes wrong any more, and everybody is there.
     fn heal(&mut self) {
         self.stormy = false;
+        let scopes =
+            [Scope::All].into_iter().chain(SYMBOLS.map(|symbol| Scope::Symbol(symbol.parse().unwrap())));
+        scopes.for_each(|scope| self.site.switch(scope, TradingState::Active));
         for weather in [&self.site.to_database, &self.site.to_redis, &self.site.to_broker] {
             weather.clear();
         }

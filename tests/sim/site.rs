@@ -10,6 +10,7 @@ use order_execution::adapters::brokers::simulated::SimulatedBroker;
 use order_execution::domain::decide::Rules;
 use order_execution::domain::profile::Profile;
 use order_execution::domain::risk::Limit;
+use order_execution::domain::trading_state::{Scope, TradingState};
 use order_execution::engine::{Engine, Forgettable, Link};
 use order_execution::ports::clock::Clock;
 use order_execution::ports::journal::Journal;
@@ -75,7 +76,7 @@ pub(crate) struct Site {
     pub(crate) to_redis: Arc<Weather>,
     pub(crate) to_broker: Arc<Weather>,
     pub(crate) kind: Kind,
-    rules: Arc<Rules>,
+    pub(crate) rules: Arc<Rules>,
     metrics: Metrics,
 }
 
@@ -90,6 +91,11 @@ pub(crate) struct Worker {
 }
 
 impl Site {
+    /// A person uses the kill switch.
+    pub(crate) fn switch(&self, scope: Scope, state: TradingState) {
+        self.database.switch(&self.rules, scope, state);
+    }
+
     pub(crate) fn new(seed: u64, kind: Kind, plant: Plant, verbose: bool) -> Self {
         let world = World::new(seed, verbose);
         let auditor = Auditor::new(world.clone(), MAX_POSITION.into());

@@ -16,7 +16,7 @@ use crate::domain::event::Terms;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, RequestKey, Symbol};
 use crate::domain::instrument::Instrument;
 use crate::domain::market::{Market, Quote};
-use crate::domain::order::{ContentHash, Order, OrderSpec};
+use crate::domain::order::{ContentHash, Order, OrderSpec, PendingReplace};
 use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
 use crate::domain::profile::Profile;
 use crate::domain::refusal::Code;
@@ -206,7 +206,12 @@ async fn it_answers_as_any_broker_does() {
     assert_eq!(lab.broker.instruments().await.unwrap().len(), 1);
     assert_eq!(lab.broker.account().await.unwrap(), None);
     assert!(lab.broker.updates(0).await.unwrap().told.is_empty());
-    let replacing = Replacing { order: &resting, number: 1, terms: &Terms::default(), deadline: None };
+    let mut asked = (*resting).clone();
+    let asked_at = asked.state.created_at;
+    asked.state.pending_replace =
+        Some(PendingReplace { number: 1, terms: Terms::default(), asked_at, deadline: None });
+    let approved = RiskApproved::replacing(&asked, 1).unwrap();
+    let replacing = Replacing { order: approved, number: 1, terms: &Terms::default(), deadline: None };
     assert!(matches!(lab.broker.replace(replacing).await, Answer::NotSent(_)), "so do replaces");
     assert!(
         matches!(lab.broker.cancel(&resting).await, Answer::NotSent(_)),

@@ -15,7 +15,8 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::domain::decide::{Input, Rules};
+use crate::domain::control::LimitsChange;
+use crate::domain::decide::{Effect, Input, Rules, SetLimits};
 use crate::domain::risk::LimitRow;
 use crate::ports::clock::Clock;
 use crate::ports::journal::{Journal, JournalError, JournalObserver};
@@ -95,7 +96,20 @@ impl<R: Send + Sync> Journal for SqlJournal<R> {
     }
 
     async fn init_limits(&self, rows: &[LimitRow]) -> Result<bool, JournalError> {
-        self.ask(|reply| Job::InitLimits { rows: rows.to_vec(), reply }).await
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let change = LimitsChange {
+            by: "configuration".to_owned(),
+            why: "the journal had none".to_owned(),
+            rows: rows.to_vec(),
+        };
+        let input = Input::SetLimits(Box::new(SetLimits { change, instead_of: None }));
+        let mut set = true;
+        for decision in self.transact(vec![input]).await? {
+            set &= !matches!(decision?.effect, Effect::Refused(_));
+        }
+        Ok(set)
     }
 
     async fn probe(&self) -> Result<(), JournalError> {

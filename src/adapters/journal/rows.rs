@@ -8,6 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::amount::{Amount, Quantity};
+use crate::domain::control::Control;
 use crate::domain::event::{Commission, OrderEvent};
 use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, RequestKey, Symbol};
 use crate::domain::ledger::{Lease, OrderRecord, RequestRecord, Target};
@@ -15,11 +16,11 @@ use crate::domain::order::{ContentHash, Order, OrderSpec, OrderState};
 use crate::domain::position::Position;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::{Outcome, OutcomeResult, RequestKind};
-use crate::domain::risk::{Limit, LimitRow};
+use crate::domain::risk::LimitRow;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::trade::{BookedTrade, TradeTerms};
-use crate::ports::journal::{Abandoned, History, TradeRow};
+use crate::ports::journal::{Abandoned, ControlEntry, History, RiskCounters, TradeRow};
 
 /// A row of either database: the columns have the same names, amounts come as exact decimal text.
 pub(super) trait Row {
@@ -280,30 +281,40 @@ pub(super) fn history<R: Row>(
     })
 }
 
-const UNLIMITED: &str = "unlimited";
-
-pub(super) fn limit_text(limit: Limit) -> String {
-    limit.at().map_or_else(|| UNLIMITED.to_owned(), |limit| limit.to_string())
-}
-
-fn limit(row: &impl Row, column: &'static str) -> Result<Limit, sqlx::Error> {
-    let text = row.text(column)?;
-    if text == UNLIMITED {
-        Ok(Limit::Unlimited)
-    } else {
-        parse::<Amount>(row, column).map(|a| Limit::At(a.get()))
-    }
-}
-
-pub(super) fn limits(row: &impl Row) -> Result<LimitRow, sqlx::Error> {
-    let symbol = row.text("symbol")?;
-    Ok(LimitRow {
-        symbol: symbol.into(),
-        max_order_quantity: limit(row, "max_order_quantity")?,
-        max_order_notional: limit(row, "max_order_notional")?,
-        max_position: limit(row, "max_position")?,
-        max_daily_loss: limit(row, "max_daily_loss")?,
-        price_collar_pct: limit(row, "price_collar_pct")?,
-        max_orders_per_second: limit(row, "max_orders_per_second")?,
+/// A change of what holds for all orders.
+pub(super) fn control_entry(row: &impl Row) -> Result<ControlEntry, sqlx::Error> {
+    Ok(ControlEntry {
+        number: unsigned(row, "seq")?,
+        at: timestamp(row, "at_us")?,
+        event: serde_json::from_str(row.text("event")?).map_err(|error| unreadable("event", error))?,
     })
+}
+
+pub(super) fn risk_counters<R: Row>(recent: &[R], sessions: &[R]) -> Result<RiskCounters, sqlx::Error> {
+    let recent = recent.iter().map(|row| Ok((parse(row, "symbol")?, unsigned(row, "orders")?)));
+    let session = |row: &R| {
+        let (broker, symbol) = instrument(row)?;
+        Ok((broker, symbol, timestamp(row, "start_us")?, parse(row, "base")?))
+    };
+    Ok(RiskCounters {
+        recent_orders: recent.collect::<Result<_, sqlx::Error>>()?,
+        sessions: sessions.iter().map(session).collect::<Result<_, sqlx::Error>>()?,
+    })
+}
+
+/// What holds for all orders.
+pub(super) fn control<R: Row>(
+    revision: u64,
+    limit_rows: &[R],
+    switches: &[R],
+) -> Result<Control, sqlx::Error> {
+    let mut control = Control { revision, ..Control::default() };
+    let limit = |row: &R| serde_json::from_str(row.text("row")?).map_err(|error| unreadable("row", error));
+    let limits: Vec<LimitRow> = limit_rows.iter().map(limit).collect::<Result<_, sqlx::Error>>()?;
+    control.set_limits(&limits);
+    for row in switches {
+        let switch = serde_json::from_str(row.text("event")?).map_err(|error| unreadable("event", error))?;
+        control.trading.set(switch);
+    }
+    Ok(control)
 }

@@ -1,7 +1,6 @@
 //! What the writer asks of a database.
 
 use crate::domain::ledger::{Keys, Ledger};
-use crate::domain::risk::LimitRow;
 use crate::ports::publisher::{OutcomeKey, Published};
 
 use super::recent::Recent;
@@ -60,9 +59,6 @@ pub(super) trait Store: Send + 'static {
 
     /// Writes without changing anything: what fails here fails for orders too.
     fn touch(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
-
-    /// Puts these limits where there are none; says whether it did.
-    fn init_limits(&mut self, rows: &[LimitRow]) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     fn holder(&mut self, name: &str) -> impl Future<Output = Result<Option<Holder>, sqlx::Error>> + Send;
 

@@ -11,7 +11,6 @@ use crate::crash::{self, Point};
 use crate::domain::decide::{Decision, Input, Rules};
 use crate::domain::event::EventKind;
 use crate::domain::ledger::{Keys, Ledger};
-use crate::domain::risk::LimitRow;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 use crate::ports::journal::{JournalError, JournalObserver};
@@ -39,7 +38,6 @@ pub(super) type Decided = Vec<Result<Decision, JournalError>>;
 pub(super) enum Job {
     Transact { inputs: Vec<Input>, reply: oneshot::Sender<Result<Decided, JournalError>> },
     MarkPublished { published: Published, reply: oneshot::Sender<Result<Vec<OutcomeKey>, JournalError>> },
-    InitLimits { rows: Vec<LimitRow>, reply: oneshot::Sender<Result<bool, JournalError>> },
     Probe { reply: oneshot::Sender<Result<(), JournalError>> },
     Lease { name: String, owner: String, lasts: Duration, reply: oneshot::Sender<Result<bool, JournalError>> },
 }
@@ -108,11 +106,11 @@ impl<S: Store> Writer<S> {
                 }
                 Job::MarkPublished { published, reply } => {
                     self.marks.orders.extend(published.orders);
+                    self.marks.control.extend(published.control);
                     marked.push((published.outcomes.clone(), reply));
                     self.marks.outcomes.extend(published.outcomes);
                 }
                 // A caller that went away needs no answer.
-                Job::InitLimits { rows, reply } => drop(reply.send(self.init_limits(&rows).await)),
                 Job::Probe { reply } => drop(reply.send(self.probe().await)),
                 Job::Lease { name, owner, lasts, reply } => {
                     drop(reply.send(self.lease(&name, &owner, lasts).await));
@@ -283,10 +281,6 @@ impl<S: Store> Writer<S> {
         Ok(())
     }
 
-    async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, JournalError> {
-        self.write(async |store| store.init_limits(rows).await).await
-    }
-
     async fn probe(&mut self) -> Result<(), JournalError> {
         self.write(async |store| store.touch().await).await
     }
@@ -357,7 +351,7 @@ fn crash_points(inputs: &[Input], decided: &Decided) -> (Point, Point) {
 fn weight(job: &Job) -> usize {
     match job {
         Job::Transact { inputs, .. } => inputs.len(),
-        Job::MarkPublished { .. } | Job::InitLimits { .. } | Job::Probe { .. } | Job::Lease { .. } => 1,
+        Job::MarkPublished { .. } | Job::Probe { .. } | Job::Lease { .. } => 1,
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Names {
     pub marker: String,
     /// Channel.
     pub status: String,
+    /// Channel.
+    pub trading_state: String,
     /// What a consumer's heartbeat key begins with.
     pub heartbeats: String,
 }
@@ -37,6 +39,7 @@ impl Names {
             marked: format!("{prefix}:finished:marked"),
             marker: format!("{prefix}:marker"),
             status: format!("{prefix}:status"),
+            trading_state: format!("{prefix}:trading-state"),
             heartbeats: format!("{prefix}:worker:{group}:"),
         }
     }

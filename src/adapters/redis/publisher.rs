@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use redis::Cmd;
 
 use crate::domain::ids::{EntryId, OrderId};
+use crate::domain::trading_state::Switch;
 use crate::planted::{self, Bug};
 use crate::ports::publisher::{
     Answers, Finish, FinishAnswer, OrderAnswer, OrderUpdate, Publication, PublishError, Publisher, STALE_MS,
@@ -71,6 +72,15 @@ impl Publisher for RedisPublisher {
             take(&self.shared, &call, &numbers, &mut answers).map_err(failed)?;
         }
         Ok(answers)
+    }
+
+    async fn tell_switch(&self, switch: &Switch) -> Result<(), PublishError> {
+        let channel = &self.shared.names.trading_state;
+        let failed = |source| PublishError { what: channel.clone(), source };
+        let message = serde_json::to_string(switch).map_err(|error| failed(Box::new(error)))?;
+        let told: Result<u64, _> =
+            self.shared.link.query(redis::cmd("PUBLISH").arg(channel).arg(message)).await;
+        told.map(drop).map_err(|fault| failed(Box::new(fault)))
     }
 }
 

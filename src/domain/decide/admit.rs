@@ -224,8 +224,10 @@ impl Rules {
                 base.unwrap_or(Amount::ZERO)
             }
         };
+        let control = ledger.control.clone();
         let view = RiskView {
-            limits: ledger.limits_of(&spec.symbol),
+            trading: control.trading.strictest(broker, spec, ledger.now),
+            limits: control.limits_of(&spec.symbol),
             market,
             position: &position,
             session_base: base,

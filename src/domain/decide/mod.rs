@@ -5,6 +5,7 @@ mod admit;
 mod attempt;
 mod cancel;
 mod check;
+mod control;
 mod facts;
 mod replace;
 mod resolve;
@@ -27,6 +28,7 @@ use super::request::{OrderRef, Outcome, OutcomeResult, Received, Request, Reques
 use super::time::Timestamp;
 use super::venue::Venue;
 
+pub use control::{SetLimits, SwitchTo};
 pub use facts::{Facts, Told};
 pub use resolve::{HandFill, Resolve, Verdict};
 pub use sweep::SWEEP_PAGE;
@@ -50,6 +52,10 @@ pub enum Input {
     Facts(Box<Facts>),
     /// A person says what became of a parked order.
     Resolve(Box<Resolve>),
+    /// A person uses the kill switch.
+    Switch(Box<SwitchTo>),
+    /// A person, or the first worker of all, sets the limits.
+    SetLimits(Box<SetLimits>),
 }
 
 /// What brokers and markets are like while a request is decided on.
@@ -291,6 +297,7 @@ impl Rules {
             }
             Input::Facts(facts) => keys.with_trades.extend(facts.told.iter().map(|told| told.order.clone())),
             Input::Resolve(resolve) => keys.with_trades.push(resolve.order.clone()),
+            Input::Switch(_) | Input::SetLimits(_) => keys.control = true,
         }
     }
 
@@ -340,6 +347,8 @@ impl Rules {
             },
             Input::Facts(facts) => Ok(facts::merge(ledger, facts)),
             Input::Resolve(resolve) => resolve::resolve(ledger, resolve),
+            Input::Switch(switch) => Ok(control::switch(ledger, switch)),
+            Input::SetLimits(set) => Ok(control::set_limits(ledger, set)),
         }
     }
 

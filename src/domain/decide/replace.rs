@@ -290,8 +290,17 @@ impl Rules {
         }
         let mut spec = order.spec.clone();
         spec.take(&pending.terms);
-        // Prices are not read again for a later attempt of a replace: what can be judged without them is.
         if let Err(refusal) = self.new_spec(order, &pending.terms) {
+            return self.refuse_replace(ledger, request, order, refusal);
+        }
+        // Without prices it is looked at again, but where that would park it.
+        let may_wait = !matches!(self.profile(&order.broker), Profile::OneShot { .. });
+        if matches!(view.market, Market::Unknown) && may_wait {
+            return Ok(Decision::wait(Wait::Later { us: 10 * PAUSE_US }));
+        }
+        // Judged as if it were the first.
+        let judged = self.judge(ledger, &view.market, &spec, &order.broker, Some(order), None);
+        if let Some(refusal) = judged.refusal {
             return self.refuse_replace(ledger, request, order, refusal);
         }
         let Some((commit, epoch)) = self.request_replace(ledger, view, order, &pending.terms, after_us)?

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use crate::domain::amount::{Amount, Quantity};
+use crate::domain::control::{Control, ControlEvent};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::{BrokerName, ClientOrderId, IdSource, OrderId, RequestKey, Symbol};
 use crate::domain::order::{ApplyError, ContentHash, Order};
@@ -42,6 +43,8 @@ pub struct Keys {
     pub matching: Vec<(RequestKey, ContentHash, CancelFilter)>,
     /// Pages of the orders that rest in the journal for the embedded venue.
     pub resting: Vec<RestingPage>,
+    /// What holds for all orders is to be changed: nobody decides on an order meanwhile.
+    pub control: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +68,8 @@ pub struct Ledger {
     pub requests: HashMap<RequestKey, Vec<RequestRecord>>,
     pub outcomes: HashMap<RequestKey, Vec<Outcome>>,
     pub positions: BTreeMap<(BrokerName, Symbol), Position>,
-    pub limits: HashMap<Arc<str>, LimitRow>,
+    /// The limits in force and the trading state.
+    pub control: Arc<Control>,
     /// Risk-carrying requests of the second that ends now.
     pub recent_orders: HashMap<Symbol, u64>,
     /// Start of the session, and the profit and loss at that time.
@@ -105,6 +109,8 @@ pub struct Changes {
     pub counted_orders: HashMap<Symbol, u64>,
     pub sessions: HashSet<(BrokerName, Symbol)>,
     pub spent: HashSet<(BrokerName, Symbol, Side)>,
+    /// What people, or breaches of limits, changed for all orders.
+    pub control: Vec<ControlEvent>,
 }
 
 impl Changes {
@@ -120,6 +126,7 @@ impl Changes {
             && self.differences.is_empty()
             && self.cursors.is_empty()
             && self.answers.is_empty()
+            && self.control.is_empty()
     }
 }
 
@@ -136,7 +143,7 @@ impl Ledger {
             requests: HashMap::new(),
             outcomes: HashMap::new(),
             positions: BTreeMap::new(),
-            limits: HashMap::new(),
+            control: Arc::default(),
             recent_orders: HashMap::new(),
             sessions: HashMap::new(),
             spent: HashMap::new(),
@@ -155,7 +162,18 @@ impl Ledger {
 
     #[must_use]
     pub fn limits_of(&self, symbol: &Symbol) -> Option<&LimitRow> {
-        self.limits.get(symbol.as_str()).or_else(|| self.limits.get("*"))
+        self.control.limits_of(symbol)
+    }
+
+    /// For whoever fills the ledger.
+    pub fn control_mut(&mut self) -> &mut Control {
+        Arc::make_mut(&mut self.control)
+    }
+
+    /// Changes what holds for all orders, from this very transaction on.
+    pub fn change_control(&mut self, event: ControlEvent) {
+        Arc::make_mut(&mut self.control).apply(&event);
+        self.changes.control.push(event);
     }
 
     /// The outcome that the journal has for this very request.

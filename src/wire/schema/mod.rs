@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 
 use super::encode::{OrderJson, StatusMessage};
 use crate::domain::event::OrderEvent;
+use crate::domain::trading_state::Switch;
 
 /// The name of the schema that holds the definitions of all others, and no example.
 pub const ALL: &str = "all";
@@ -59,6 +60,7 @@ documents! {
     "status_message": written StatusMessage<'static>,
     "event_entry": written entry::EventEntry,
     "event": written OrderEvent,
+    "trading_state": written Switch,
 }
 
 /// What workers read: nothing but what is listed.

@@ -1,5 +1,6 @@
 //! What is promised of a journal: `ports::journal`.
 
+pub(crate) mod control;
 pub(crate) mod facts;
 pub(crate) mod fences;
 pub(crate) mod follow;
@@ -107,6 +108,9 @@ macro_rules! journal_rules {
             fences::a_rate_limit_is_exact_over_two_handles_at_once,
             fences::positions_and_reservations_are_exact_over_two_handles_at_once,
             fences::the_events_are_what_the_projections_follow_from,
+            control::what_is_switched_holds_for_every_handle,
+            control::a_change_is_offered_until_it_is_marked,
+            control::whatever_is_decided_after_a_switch_is_decided_under_it,
             outbox::commits_are_offered_until_they_are_marked,
             outbox::a_mark_is_of_one_content_alone,
             outbox::outcomes_are_offered_until_they_are_marked,

@@ -16,7 +16,7 @@ pub(crate) const EVER: Timestamp = Timestamp::from_micros(4_000_000_000_000_000)
 
 fn orders(orders: &[(u64, u64)]) -> Published {
     let orders = orders.iter().map(|(n, version)| (order_id(*n), *version)).collect();
-    Published { orders, outcomes: Vec::new() }
+    Published { orders, ..Published::default() }
 }
 
 pub(crate) async fn commits_are_offered_until_they_are_marked(under: &impl JournalUnderTest) {
@@ -55,7 +55,7 @@ pub(crate) async fn outcomes_are_offered_until_they_are_marked(under: &impl Jour
         );
         assert_eq!(offered.len(), usize::try_from(n).unwrap() + 1);
     }
-    let marks = Published { orders: Vec::new(), outcomes: vec![(key(1), hash(1))] };
+    let marks = Published { outcomes: vec![(key(1), hash(1))], ..Published::default() };
     assert_eq!(handle.journal.mark_published(marks.clone()).await.unwrap(), []);
     // What is marked is marked, however often.
     assert_eq!(handle.journal.mark_published(marks).await.unwrap(), []);
@@ -75,7 +75,7 @@ pub(crate) async fn a_mark_is_of_one_content_alone(under: &impl JournalUnderTest
     let admitted = handle.decide_one(Input::Admit(again)).await;
     handle.decide_one(execute(&admitted)).await;
     assert_eq!(handle.reader.unpublished_outcomes(EVER, 10).await.unwrap().len(), 2);
-    let mark = |content| Published { orders: Vec::new(), outcomes: vec![(key(0), hash(content))] };
+    let mark = |content| Published { outcomes: vec![(key(0), hash(content))], ..Published::default() };
     handle.journal.mark_published(mark(5)).await.unwrap();
     assert_eq!(handle.reader.unpublished_outcomes(EVER, 10).await.unwrap().len(), 2);
     handle.journal.mark_published(mark(0)).await.unwrap();
@@ -89,7 +89,7 @@ pub(crate) async fn an_outcome(under: &impl JournalUnderTest) -> (Handle, Publis
     let handle = one(under, Profile::Embedded).await;
     let admitted = handle.decide_one(submit("a", 0, market_order(0))).await;
     handle.decide_one(execute(&admitted)).await;
-    (handle, Published { orders: Vec::new(), outcomes: vec![(key(0), hash(0))] })
+    (handle, Published { outcomes: vec![(key(0), hash(0))], ..Published::default() })
 }
 
 pub(crate) async fn marks_of_one_handle_count_for_the_other(under: &impl JournalUnderTest) {

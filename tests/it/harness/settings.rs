@@ -62,10 +62,7 @@ impl Settings {
             }
         }
         for row in &self.limits {
-            text.push_str("[[risk.limits]]\n");
-            for (key, value) in &row.0 {
-                writeln!(text, "{key} = {value}").unwrap();
-            }
+            text.push_str(&row.to_toml());
         }
         text
     }
@@ -95,6 +92,11 @@ impl Limits {
     pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
         self.0.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    pub(crate) fn to_toml(&self) -> String {
+        let lines = self.0.iter().map(|(key, value)| format!("{key} = {value}\n"));
+        std::iter::once("[[risk.limits]]\n".to_owned()).chain(lines).collect()
     }
 
     pub(crate) fn without(mut self, key: &str) -> Self {

@@ -108,7 +108,7 @@ impl Broker for MemoryBroker {
     }
 
     async fn replace(&self, replacing: Replacing<'_>) -> Answer {
-        let client = replacing.order.spec.client_order_id.to_string();
+        let client = replacing.order.get().spec.client_order_id.to_string();
         let (number, terms, deadline) = (replacing.number, replacing.terms.clone(), replacing.deadline);
         if deadline.is_some_and(|deadline| deadline.not_after <= self.exchange.now()) {
             return Answer::NotSent(NotSent { why: "too late".to_owned(), retry_after_us: None });

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
+use order_execution::domain::control::ControlEvent;
 use order_execution::domain::ledger::Ledger;
+use order_execution::domain::time::Timestamp;
+use order_execution::ports::journal::ControlEntry;
 use order_execution::ports::publisher::Published;
 
 use super::super::plant::{Fault, Plant};
@@ -122,7 +125,19 @@ impl Tables {
                 self.spent.insert(key.clone(), *spent);
             }
         }
+        if !changes.control.is_empty() {
+            self.control = ledger.control.clone();
+            for event in &changes.control {
+                self.note_control(event.clone(), now);
+            }
+        }
         ledger.changes = changes;
+    }
+
+    pub(super) fn note_control(&mut self, event: ControlEvent, at: Timestamp) {
+        let number = self.control_events.len() as u64 + 1;
+        self.control_events.push(ControlEntry { number, at, event });
+        self.outbox_control.insert(number);
     }
 
     fn append_orders(&mut self, ledger: &Ledger) {
@@ -144,6 +159,7 @@ impl Tables {
     }
 
     pub(super) fn mark(&mut self, published: &Published) {
+        self.outbox_control.retain(|number| !published.control.contains(number));
         for (order, version) in &published.orders {
             for place in self.commits_of.get(order).into_iter().flatten() {
                 if self.commits[*place].version <= *version {

@@ -117,9 +117,7 @@ impl Tables {
     fn load_instruments(&self, keys: &Keys, ledger: &mut Ledger) {
         let mut wanted: BTreeSet<(BrokerName, Symbol)> = keys.instruments.iter().cloned().collect();
         wanted.extend(ledger.orders.values().map(|r| (r.order.broker.clone(), r.order.spec.symbol.clone())));
-        for row in self.limits.values() {
-            ledger.limits.insert(row.symbol.clone(), row.clone());
-        }
+        ledger.control = self.control.clone();
         for key in wanted {
             let (broker, symbol) = &key;
             let recent = self.rates.get(symbol).into_iter().flatten();

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_execution::domain::amount::Amount;
-use order_execution::domain::decide::{Decision, Input, Rules};
+use order_execution::domain::control::{Control, ControlEvent, LimitsChange};
+use order_execution::domain::decide::{Decision, Input, Rules, SwitchTo};
 use order_execution::domain::event::OrderEvent;
 use order_execution::domain::ids::{
     BrokerName, ClientOrderId, EntryId, IdSource, OrderId, RequestKey, Symbol,
@@ -25,10 +26,12 @@ use order_execution::domain::request::{OrderRef, Outcome};
 use order_execution::domain::risk::LimitRow;
 use order_execution::domain::time::Timestamp;
 use order_execution::domain::trade::BookedTrade;
+use order_execution::domain::trading_state::{Scope, TradingState};
 use order_execution::domain::venue::Spent;
 use order_execution::ports::clock::Clock;
 use order_execution::ports::journal::{
-    Abandoned, CommitHistory, History, Journal, JournalError, JournalReader, OrderFilter,
+    Abandoned, CommitHistory, ControlEntry, History, Journal, JournalError, JournalReader, OrderFilter,
+    RiskCounters,
 };
 use order_execution::ports::publisher::{OutcomeKey, Published};
 
@@ -68,7 +71,9 @@ pub(crate) struct Tables {
     /// In the order in which they were written.
     trades: HashMap<OrderId, Vec<(String, BookedTrade)>>,
     pub(crate) positions: BTreeMap<(BrokerName, Symbol), Position>,
-    limits: BTreeMap<Arc<str>, LimitRow>,
+    pub(crate) control: Arc<Control>,
+    control_events: Vec<ControlEntry>,
+    outbox_control: BTreeSet<u64>,
     rates: HashMap<Symbol, Vec<(Timestamp, u64)>>,
     sessions: HashMap<(BrokerName, Symbol), (Timestamp, Amount)>,
     spent: HashMap<(BrokerName, Symbol, Side), Spent>,
@@ -145,6 +150,12 @@ impl Database {
         Ok(decided)
     }
 
+    /// A person uses the kill switch.
+    pub(crate) fn switch(&self, rules: &Rules, scope: Scope, state: TradingState) {
+        let to = SwitchTo { scope, state, by: "operator".to_owned(), why: "a trial".to_owned() };
+        self.transact(rules, &[Input::Switch(Box::new(to))]);
+    }
+
     fn lease(&self, name: &str, owner: &str, lasts: Duration) -> bool {
         let now = self.clock.now();
         let until = now.plus_micros(i64::try_from(lasts.as_micros()).unwrap());
@@ -198,6 +209,7 @@ impl Database {
         let tables = self.tables();
         tables.outbox_commits.is_empty()
             && tables.outbox_outcomes.is_empty()
+            && tables.outbox_control.is_empty()
             && tables.orders.values().all(|record| !record.is_open())
             && tables.requests.values().flatten().all(|request| !request.open)
     }
@@ -252,10 +264,15 @@ impl Journal for MemoryJournal {
         let rows = rows.to_vec();
         self.ask("limits", move |database| {
             let mut tables = database.tables();
-            if !tables.limits.is_empty() {
+            if !tables.control.limits.is_empty() {
                 return false;
             }
-            tables.limits.extend(rows.into_iter().map(|row| (row.symbol.clone(), row)));
+            let change =
+                LimitsChange { by: "configuration".to_owned(), why: "there are none".to_owned(), rows };
+            let event = ControlEvent::Limits(change);
+            Arc::make_mut(&mut tables.control).apply(&event);
+            let at = database.clock.now();
+            tables.note_control(event, at);
             true
         })
         .await
@@ -295,8 +312,28 @@ impl JournalReader for MemoryJournal {
         self.read(|tables| tables.positions_by_symbol()).await
     }
 
-    async fn limits(&self) -> Result<Vec<LimitRow>, JournalError> {
-        self.read(|tables| tables.limits.values().cloned().collect()).await
+    async fn control(&self) -> Result<Control, JournalError> {
+        self.read(|tables| (*tables.control).clone()).await
+    }
+
+    async fn risk_counters(&self) -> Result<RiskCounters, JournalError> {
+        self.ask("counters", |database| {
+            let now = database.clock.now();
+            database.tables().risk_counters(now)
+        })
+        .await
+    }
+
+    async fn control_events(&self, before: u64, limit: u32) -> Result<Vec<ControlEntry>, JournalError> {
+        self.read(move |tables| {
+            let newest = tables.control_events.iter().rev().filter(|entry| entry.number < before);
+            newest.take(limit as usize).cloned().collect()
+        })
+        .await
+    }
+
+    async fn unpublished_control(&self, limit: u32) -> Result<Vec<ControlEntry>, JournalError> {
+        self.read(move |tables| tables.unpublished_control(limit)).await
     }
 
     async fn admitted(&self, lane: &str, entries: &[EntryId]) -> Result<Vec<EntryId>, JournalError> {

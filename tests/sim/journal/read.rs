@@ -10,7 +10,9 @@ use order_execution::domain::order::Order;
 use order_execution::domain::position::Position;
 use order_execution::domain::request::{Outcome, RequestKind};
 use order_execution::domain::time::Timestamp;
-use order_execution::ports::journal::{Abandoned, CommitHistory, History, OrderFilter, TradeRow};
+use order_execution::ports::journal::{
+    Abandoned, CommitHistory, ControlEntry, History, OrderFilter, RiskCounters, TradeRow,
+};
 use rust_decimal::Decimal;
 
 use super::Tables;
@@ -255,4 +257,25 @@ fn columns(order: &Order) -> [(&'static str, String); 7] {
         ("ends_us", order.ends_at().map(|at| at.micros().to_string()).unwrap_or_default()),
         ("parked", state.parked.to_string()),
     ]
+}
+
+impl Tables {
+    pub(super) fn unpublished_control(&self, limit: u32) -> Vec<ControlEntry> {
+        let unpublished =
+            self.control_events.iter().filter(|entry| self.outbox_control.contains(&entry.number));
+        unpublished.take(limit as usize).cloned().collect()
+    }
+
+    pub(super) fn risk_counters(&self, now: Timestamp) -> RiskCounters {
+        let recent = |rates: &Vec<(Timestamp, u64)>| -> u64 {
+            rates.iter().filter(|(at, _)| now.micros_since(*at) < 1_000_000).map(|(_, count)| count).sum()
+        };
+        let counted = self.rates.iter().map(|(symbol, rates)| (symbol.clone(), recent(rates)));
+        let sessions =
+            self.sessions.iter().map(|((b, s), (start, base))| (b.clone(), s.clone(), *start, *base));
+        RiskCounters {
+            recent_orders: counted.filter(|(_, count)| *count > 0).collect(),
+            sessions: sessions.collect(),
+        }
+    }
 }

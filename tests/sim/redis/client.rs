@@ -11,6 +11,7 @@ use order_execution::domain::market::Quote;
 use order_execution::domain::order::ContentHash;
 use order_execution::domain::request::{Received, Request};
 use order_execution::domain::time::Timestamp;
+use order_execution::domain::trading_state::Switch;
 use order_execution::ports::clock::Clock;
 use order_execution::ports::inbox::{Batch, Depth, Inbox, InboxControl, InboxError, Incarnation};
 use order_execution::ports::publisher::{Answers, FinishAnswer, Publication, PublishError, Publisher};
@@ -283,6 +284,11 @@ impl Publisher for MemoryRedis {
             }
         }
         answer.map_err(|why| PublishError { what: "publication".to_owned(), source: Box::new(why) })
+    }
+
+    async fn tell_switch(&self, _switch: &Switch) -> Result<(), PublishError> {
+        let answer = self.ask("tell", |_, _| ()).await;
+        answer.map_err(|why| PublishError { what: "trading state".to_owned(), source: Box::new(why) })
     }
 }
 

@@ -237,8 +237,9 @@ impl Broker for ExchangeBroker {
             timestamp_us,
             valid_for_us,
         };
-        let path = ["orders", replacing.order.spec.client_order_id.as_str()];
-        answer(Call::Replace, replacing.order, self.call(Method::PUT, &path, Some(&body)).await)
+        let order = replacing.order.get();
+        let path = ["orders", order.spec.client_order_id.as_str()];
+        answer(Call::Replace, order, self.call(Method::PUT, &path, Some(&body)).await)
     }
 
     async fn query(&self, order: &Order) -> Result<Finding, BrokerError> {

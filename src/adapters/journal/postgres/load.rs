@@ -311,11 +311,6 @@ async fn load_instruments(
     let wanted: Vec<(BrokerName, Symbol)> = wanted.into_iter().collect();
     let brokers = column!(wanted, |(broker, _)| broker.as_str());
     let symbols = column!(wanted, |(_, symbol)| symbol.as_str());
-    let limits = "SELECT * FROM risk_limits WHERE symbol = ANY($1) OR symbol = '*'";
-    for row in sqlx::query(limits).bind(&symbols).fetch_all(&mut *conn).await? {
-        let row = rows::limits(&row)?;
-        ledger.limits.insert(row.symbol.clone(), row);
-    }
     let rates = "SELECT symbol, sum(orders)::bigint AS orders FROM risk_rate WHERE symbol = ANY($1) AND at_us > $2 \
                  GROUP BY symbol";
     let since = ledger.now.micros() - SECOND_US;

@@ -2,6 +2,7 @@
 
 mod append;
 mod connect;
+mod control;
 mod follow;
 mod load;
 mod read;

@@ -13,22 +13,24 @@ use tokio::time::Instant;
 use crate::adapters::journal::recent::Recent;
 use crate::adapters::journal::rows::{self, signed};
 use crate::adapters::journal::store::{Failure, Holder, Store};
+use crate::domain::control::Control;
 use crate::domain::ids::{IdSource, Symbol};
 use crate::domain::ledger::{Keys, Ledger};
-use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::publisher::{OutcomeKey, Published};
 
-use super::append::{RACED, append, insert_limits};
+use super::append::{RACED, append};
 use super::connect::{assert_durable, connect, timed_out, within};
 use super::load::{Known, by_outcome, load};
-use super::{Timekeeper, Timeouts};
+use super::{Timekeeper, Timeouts, control};
 
 /// Between attempts to connect: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How often a transaction that turns out to be about more symbols than it has locked begins again.
 const MAX_LOCK_ROUNDS: usize = 5;
+/// The number under which what holds for all orders is locked; those of symbols begin with their digests.
+const CONTROL_LOCK: i64 = 0x6f65_5f63_6f6e_7472;
 /// A connection that cannot even roll back by then is given up; the server rolls back without being asked.
 const ROLLBACK_BOUND: Duration = Duration::from_secs(1);
 /// Between questions whether a transaction has ended.
@@ -46,9 +48,15 @@ pub(super) struct PgStore {
     /// Of the transaction under way, or of the last one.
     transaction: Option<String>,
     known: Known,
+    /// As it held in the transaction before.
+    control: Arc<Control>,
     /// No attempt to connect before then.
     not_before: Option<Instant>,
     pause: Duration,
+}
+
+fn lost() -> sqlx::Error {
+    sqlx::Error::Protocol("the connection was lost".to_owned())
 }
 
 /// The number under which a symbol is locked: the same in every worker of every version.
@@ -76,6 +84,7 @@ impl PgStore {
             is_new: true,
             transaction: None,
             known: Known::new(),
+            control: Arc::default(),
             not_before: None,
             pause: PAUSES.0,
         }
@@ -94,6 +103,7 @@ impl PgStore {
             Ok(conn) => {
                 tracing::info!(database = self.name, "connected again");
                 (self.conn, self.is_new) = (Some(conn), true);
+                self.control = Arc::default();
                 (self.not_before, self.pause) = (None, PAUSES.0);
                 Ok(())
             }
@@ -106,7 +116,7 @@ impl PgStore {
     }
 
     fn conn(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        self.conn.as_mut().ok_or_else(|| sqlx::Error::Protocol("the connection was lost".to_owned()))
+        self.conn.as_mut().ok_or_else(lost)
     }
 
     /// One statement after another must not take longer than the server itself allows one.
@@ -114,18 +124,26 @@ impl PgStore {
         self.timeouts.answer()
     }
 
-    /// Takes the symbols' locks, all in the order of their numbers; then it is now.
-    async fn lock(&mut self, symbols: &BTreeSet<Symbol>) -> Result<Timestamp, sqlx::Error> {
+    /// Takes the lock of what holds for all orders, which only whoever changes that does not share, then those of the
+    /// symbols, all in the order of their numbers; then it is now.
+    async fn lock(
+        &mut self,
+        symbols: &BTreeSet<Symbol>,
+        changes_all: bool,
+    ) -> Result<Timestamp, sqlx::Error> {
         let mut keys: Vec<i64> = symbols.iter().map(lock_key).collect();
         keys.sort_unstable();
         keys.dedup();
+        keys.insert(0, CONTROL_LOCK);
         // OFFSET keeps the planner from leaving out what nobody reads.
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us, \
                    pg_current_xact_id()::text AS transaction \
-                   FROM (SELECT count(*) FROM (SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k OFFSET 0) AS l) \
+                   FROM (SELECT count(*) FROM (SELECT CASE WHEN k = $2 AND NOT $3 THEN pg_advisory_xact_lock_shared(k) \
+                   ELSE pg_advisory_xact_lock(k) END FROM unnest($1::bigint[]) AS k OFFSET 0) AS l) \
                    AS locked";
+        let query = sqlx::query(sql).bind(keys).bind(CONTROL_LOCK).bind(changes_all);
         let bound = self.bound();
-        let row = within(bound, "locking", sqlx::query(sql).bind(keys).fetch_one(self.conn()?)).await?;
+        let row = within(bound, "locking", query.fetch_one(self.conn()?)).await?;
         self.transaction = Some(row.try_get("transaction")?);
         Ok(match &self.time {
             Timekeeper::Database => Timestamp::from_micros(row.try_get("now_us")?),
@@ -186,7 +204,7 @@ impl PgStore {
             return within(bound, "reading a commit", query.fetch_one(self.conn()?)).await;
         }
         // Without an event there is nothing that tells this transaction from one of another worker.
-        Ok(false)
+        within(bound, "reading a change", control::is_there(self.conn()?, ledger)).await
     }
 
     async fn settled(&mut self, ledger: &Ledger) -> Result<bool, sqlx::Error> {
@@ -220,10 +238,12 @@ impl Store for PgStore {
         // What orders trade is what transactions lock; `load` tells of those that are not known here.
         let mut locked = recent.symbols(keys);
         for _ in 0..MAX_LOCK_ROUNDS {
-            let now = self.lock(&locked).await?;
+            let now = self.lock(&locked, keys.control).await?;
             let mut ledger = Ledger::new(now, IdSource::new(self.clock.uuid()));
             ledger.worker_now = self.clock.now();
             let bound = self.timeouts.batch();
+            let control = control::load(self.conn.as_mut().ok_or_else(lost)?, &mut self.control);
+            ledger.control = within(bound, "reading what holds for all orders", control).await?;
             self.known = within(bound, "loading", load(self.conn()?, keys, recent, &mut ledger)).await?;
             let missing: Vec<Symbol> = ledger.orders.values().map(|r| r.order.spec.symbol.clone()).collect();
             let before = locked.len();
@@ -256,6 +276,12 @@ impl Store for PgStore {
             let versions: Vec<i64> = marks.orders.iter().map(|(_, version)| signed(*version)).collect();
             let query = sqlx::query(sql).bind(ids).bind(versions);
             within(bound, "marking", query.execute(self.conn()?)).await?;
+        }
+        if !marks.control.is_empty() {
+            let sql = "DELETE FROM outbox_control WHERE seq = ANY(ARRAY(SELECT seq FROM outbox_control \
+                       WHERE seq = ANY($1) FOR UPDATE SKIP LOCKED))";
+            let numbers: Vec<i64> = marks.control.iter().copied().map(signed).collect();
+            within(bound, "marking", sqlx::query(sql).bind(numbers).execute(self.conn()?)).await?;
         }
         if !marks.outcomes.is_empty() {
             let sql = "DELETE FROM outbox_outcomes WHERE seq = ANY(ARRAY(SELECT b.seq \
@@ -316,19 +342,6 @@ impl Store for PgStore {
         let sql = "INSERT INTO leases (name, owner, epoch, until_us) VALUES ('probe ' || pg_backend_pid() % 100, '', 0, 0) \
                    ON CONFLICT (name) DO UPDATE SET epoch = leases.epoch + 1";
         self.run(sql).await
-    }
-
-    async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, sqlx::Error> {
-        // One worker at a time: of two that start together, one loads them.
-        self.run("LOCK TABLE risk_limits IN SHARE ROW EXCLUSIVE MODE").await?;
-        let bound = self.timeouts.batch();
-        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM risk_limits");
-        let known = within(bound, "limits", count.fetch_one(self.conn()?)).await?;
-        if known == 0 {
-            let now_us = self.now_us().await?;
-            within(bound, "limits", insert_limits(self.conn()?, rows, "configuration", now_us)).await?;
-        }
-        Ok(known == 0)
     }
 
     async fn holder(&mut self, name: &str) -> Result<Option<Holder>, sqlx::Error> {

@@ -12,7 +12,7 @@ use crate::domain::request::OutcomeResult;
 
 use super::load::{json_list, outcome_columns};
 use super::statements::{Multi, execute_multi};
-use crate::adapters::journal::rows::{limit_text, signed};
+use crate::adapters::journal::rows::signed;
 
 /// Rate rows older than this say nothing any more.
 const RATE_KEPT_US: i64 = 2_000_000;
@@ -34,7 +34,6 @@ pub(super) struct Statements {
     rates: Multi,
     sessions: Multi,
     spent: Multi,
-    pub(super) limits: Multi,
 }
 
 impl Statements {
@@ -115,7 +114,6 @@ impl Statements {
                  ON CONFLICT (broker, symbol, side) DO UPDATE SET quote_us = excluded.quote_us, quantity = excluded.quantity",
                 5,
             ),
-            limits: Multi::new("INSERT INTO risk_limits VALUES {values}", 9),
         }
     }
 
@@ -428,28 +426,6 @@ impl Statements {
                 .bind(side.as_str())
                 .bind(spent.quote_at.map(|at| at.micros()))
                 .bind(spent.quantity.to_string())
-        });
-        Ok(())
-    }
-
-    pub(super) async fn insert_limits(
-        &self,
-        conn: &mut SqliteConnection,
-        limits: &[crate::domain::risk::LimitRow],
-        by: &str,
-        now_us: i64,
-    ) -> Result<(), sqlx::Error> {
-        execute_multi!(conn, self.limits, limits, |query, row| {
-            query
-                .bind(&*row.symbol)
-                .bind(limit_text(row.max_order_quantity))
-                .bind(limit_text(row.max_order_notional))
-                .bind(limit_text(row.max_position))
-                .bind(limit_text(row.max_daily_loss))
-                .bind(limit_text(row.price_collar_pct))
-                .bind(limit_text(row.max_orders_per_second))
-                .bind(by)
-                .bind(now_us)
         });
         Ok(())
     }

@@ -281,14 +281,8 @@ async fn load_instruments(
     wanted.extend(ledger.orders.values().map(|r| (r.order.broker.clone(), r.order.spec.symbol.clone())));
     let wanted: Vec<(BrokerName, Symbol)> = wanted.into_iter().collect();
     let symbols: BTreeSet<&Symbol> = wanted.iter().map(|(_, symbol)| symbol).collect();
-    let mut limit_keys: Vec<&str> = symbols.iter().map(|symbol| symbol.as_str()).collect();
-    limit_keys.push("*");
-    let limits = "SELECT * FROM risk_limits WHERE symbol IN (SELECT value FROM json_each(?))";
-    for row in select(conn, limits, &limit_keys).await? {
-        let row = rows::limits(&row)?;
-        ledger.limits.insert(row.symbol.clone(), row);
-    }
-    load_rates(conn, &limit_keys, ledger).await?;
+    let symbols: Vec<&str> = symbols.into_iter().map(Symbol::as_str).collect();
+    load_rates(conn, &symbols, ledger).await?;
     let positions = "SELECT p.* FROM json_each(?) k JOIN positions p ON p.broker = k.value ->> 0 AND p.symbol = k.value ->> 1";
     for row in select(conn, positions, &wanted).await? {
         let key = (rows::parse(&row, "broker")?, rows::parse(&row, "symbol")?);

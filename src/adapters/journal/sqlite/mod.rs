@@ -1,6 +1,7 @@
 //! The journal in one SQLite file: the embedded default, for any number of workers on one machine.
 
 mod append;
+mod control;
 mod follow;
 mod load;
 mod read;
@@ -181,7 +182,13 @@ impl SqliteJournal {
             .map_err(|error| unavailable(&settings.url, &error))?;
         let readers = Self::open_readers(settings).await?;
         let statements = append::Statements::new();
-        let store = SqliteStore { conn, clock: clock.clone(), statements, name: settings.url.clone() };
+        let store = SqliteStore {
+            conn,
+            clock: clock.clone(),
+            statements,
+            name: settings.url.clone(),
+            control: Arc::default(),
+        };
         Ok(Self::start(store, readers, Some(clock), rules, observer))
     }
 

@@ -6,15 +6,17 @@ use async_trait::async_trait;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::adapters::clock::SystemClock;
+use crate::domain::control::Control;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::position::Position;
 use crate::domain::request::{OrderRef, Outcome};
-use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock as _;
-use crate::ports::journal::{Abandoned, CommitHistory, History, JournalError, JournalReader, OrderFilter};
+use crate::ports::journal::{
+    Abandoned, CommitHistory, ControlEntry, History, JournalError, JournalReader, OrderFilter, RiskCounters,
+};
 
 use super::SqliteJournal;
 use super::load::{json_list, orders_where};
@@ -121,10 +123,21 @@ impl JournalReader for SqliteJournal {
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
     }
 
-    async fn limits(&self) -> Result<Vec<LimitRow>, JournalError> {
-        let found = sqlx::query("SELECT * FROM risk_limits ORDER BY symbol").fetch_all(&self.readers).await;
-        let found = found.map_err(|e| self.failed(&e))?;
-        found.iter().map(rows::limits).collect::<Result<_, _>>().map_err(|e| self.failed(&e))
+    async fn control(&self) -> Result<Control, JournalError> {
+        self.read_control().await.map_err(|e| self.failed(&e))
+    }
+
+    async fn risk_counters(&self) -> Result<RiskCounters, JournalError> {
+        let now = self.now().await?;
+        self.read_risk_counters(now).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn control_events(&self, before: u64, limit: u32) -> Result<Vec<ControlEntry>, JournalError> {
+        self.read_control_events(before, limit).await.map_err(|e| self.failed(&e))
+    }
+
+    async fn unpublished_control(&self, limit: u32) -> Result<Vec<ControlEntry>, JournalError> {
+        self.read_unpublished_control(limit).await.map_err(|e| self.failed(&e))
     }
 
     async fn admitted(&self, lane: &str, entries: &[EntryId]) -> Result<Vec<EntryId>, JournalError> {

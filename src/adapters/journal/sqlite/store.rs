@@ -8,21 +8,23 @@ use sqlx::SqliteConnection;
 use crate::adapters::journal::recent::Recent;
 use crate::adapters::journal::rows::signed;
 use crate::adapters::journal::store::{Failure, Holder, Store};
+use crate::domain::control::Control;
 use crate::domain::ids::IdSource;
 use crate::domain::ledger::{Keys, Ledger};
-use crate::domain::risk::LimitRow;
 use crate::ports::clock::Clock;
 use crate::ports::publisher::{OutcomeKey, Published};
 
 use super::LOCK_WAIT;
 use super::append::Statements;
-use super::load;
+use super::{control, load};
 
 pub(super) struct SqliteStore {
     pub(super) conn: SqliteConnection,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) statements: Statements,
     pub(super) name: String,
+    /// As it held in the transaction before.
+    pub(super) control: Arc<Control>,
 }
 
 impl Store for SqliteStore {
@@ -47,12 +49,14 @@ impl Store for SqliteStore {
     async fn load(&mut self, keys: &Keys, recent: &Recent) -> Result<Ledger, sqlx::Error> {
         // After BEGIN IMMEDIATE, so that no transaction commits with an earlier time than one before it.
         let mut ledger = Ledger::new(self.clock.now(), IdSource::new(self.clock.uuid()));
+        ledger.control = control::load(&mut self.conn, &mut self.control).await?;
         load::load(&mut self.conn, keys, recent, &mut ledger).await?;
         Ok(ledger)
     }
 
     async fn append(&mut self, ledger: &Ledger) -> Result<(), sqlx::Error> {
-        self.statements.append(&mut self.conn, ledger).await
+        self.statements.append(&mut self.conn, ledger).await?;
+        control::append(&mut self.conn, ledger).await
     }
 
     async fn mark(&mut self, marks: &Published) -> Result<Vec<OutcomeKey>, sqlx::Error> {
@@ -70,6 +74,7 @@ impl Store for SqliteStore {
                        AND lower(hex(o.hash)) = k.value ->> 3)";
             sqlx::query(sql).bind(load::json_list(&keys)?).execute(&mut self.conn).await?;
         }
+        control::mark(&mut self.conn, &marks.control).await?;
         // Nobody else writes meanwhile.
         Ok(Vec::new())
     }
@@ -87,7 +92,9 @@ impl Store for SqliteStore {
 
     /// The events that it would have added tell.
     async fn is_committed(&mut self, ledger: &Ledger) -> bool {
-        let Some(commit) = ledger.changes.commits.first() else { return false };
+        let Some(commit) = ledger.changes.commits.first() else {
+            return control::is_there(&mut self.conn, ledger).await.unwrap_or(false);
+        };
         let Ok(events) = commit.events_json() else { return false };
         let sql =
             "SELECT count(*) FROM order_commits WHERE order_id = ? AND first_version = ? AND events = ?";
@@ -100,18 +107,8 @@ impl Store for SqliteStore {
 
     /// Takes the write lock.
     async fn touch(&mut self) -> Result<(), sqlx::Error> {
-        let sql = "UPDATE risk_limits SET changed_us = changed_us WHERE 0";
+        let sql = "UPDATE control_revision SET revision = revision WHERE 0";
         sqlx::query(sql).execute(&mut self.conn).await.map(drop)
-    }
-
-    async fn init_limits(&mut self, rows: &[LimitRow]) -> Result<bool, sqlx::Error> {
-        let known: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM risk_limits").fetch_one(&mut self.conn).await?;
-        if known == 0 {
-            let now = self.clock.now().micros();
-            self.statements.insert_limits(&mut self.conn, rows, "configuration", now).await?;
-        }
-        Ok(known == 0)
     }
 
     async fn holder(&mut self, name: &str) -> Result<Option<Holder>, sqlx::Error> {

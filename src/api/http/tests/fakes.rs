@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::super::Sources;
 use crate::api::position::Marks;
+use crate::domain::control::Control;
 use crate::domain::event::{Acknowledgement, Attempt, EventKind, Fill, OrderEvent, Reason, Submission};
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use crate::domain::order::{Order, OrderSpec};
@@ -14,10 +15,11 @@ use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInFo
 use crate::domain::position::Position;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::{OrderRef, Outcome};
-use crate::domain::risk::LimitRow;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::journal::{Abandoned, CommitHistory, History, JournalError, JournalReader, OrderFilter};
+use crate::ports::journal::{
+    Abandoned, CommitHistory, ControlEntry, History, JournalError, JournalReader, OrderFilter, RiskCounters,
+};
 use crate::runtime::health::Health;
 use crate::runtime::metrics::{Metrics, Stage};
 
@@ -289,8 +291,20 @@ impl JournalReader for FakeJournal {
         Ok(self.positions.clone())
     }
 
-    async fn limits(&self) -> Result<Vec<LimitRow>, JournalError> {
+    async fn risk_counters(&self) -> Result<RiskCounters, JournalError> {
+        Ok(RiskCounters::default())
+    }
+
+    async fn control_events(&self, _before: u64, _limit: u32) -> Result<Vec<ControlEntry>, JournalError> {
         Ok(Vec::new())
+    }
+
+    async fn unpublished_control(&self, _limit: u32) -> Result<Vec<ControlEntry>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn control(&self) -> Result<Control, JournalError> {
+        Ok(Control::default())
     }
 
     async fn admitted(&self, _: &str, _: &[EntryId]) -> Result<Vec<EntryId>, JournalError> {

@@ -195,7 +195,7 @@ fn controls() {
     check(nothing, market("1"), aged(5_000_001), Some(Code::StalePrice));
     check(nothing, market("1"), aged(-5_000_001), Some(Code::StalePrice));
     check(nothing, market("1"), quoted("101", "99", None), Some(Code::StalePrice));
-    check(|desk| desk.ledger.limits.clear(), market("1"), fixed("100"), Some(Code::NoLimits));
+    check(|desk| desk.ledger.control_mut().limits.clear(), market("1"), fixed("100"), Some(Code::NoLimits));
     let held: fn(&mut Desk) = |desk| {
         let key = ("mock".parse().unwrap(), "BTCUSDT".parse().unwrap());
         let position = Position {
@@ -230,13 +230,13 @@ fn controls() {
     );
     let busy: fn(&mut Desk) = |desk| {
         let row = LimitRow { max_orders_per_second: Limit::At(2.into()), ..limits() };
-        desk.ledger.limits.insert("*".into(), row);
+        desk.ledger.control_mut().limits.insert("*".into(), row);
         desk.ledger.recent_orders.insert("BTCUSDT".parse().unwrap(), 1);
     };
     check(busy, market("1"), fixed("100"), None);
     let full: fn(&mut Desk) = |desk| {
         let row = LimitRow { max_orders_per_second: Limit::At(2.into()), ..limits() };
-        desk.ledger.limits.insert("*".into(), row);
+        desk.ledger.control_mut().limits.insert("*".into(), row);
         desk.ledger.recent_orders.insert("BTCUSDT".parse().unwrap(), 2);
     };
     check(full, market("1"), fixed("100"), Some(Code::OrderRate));
@@ -246,6 +246,7 @@ fn controls() {
 fn the_rate_counts_what_other_controls_refuse_and_not_what_it_refused() {
     let mut desk = Desk::new();
     desk.ledger
+        .control_mut()
         .limits
         .insert("*".into(), LimitRow { max_orders_per_second: Limit::At(2.into()), ..limits() });
     let submit = |desk: &mut Desk, id, quantity| {

@@ -9,6 +9,7 @@ mod lifecycle;
 mod order_lifecycle;
 mod properties;
 mod trades;
+mod trading_state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,7 +72,7 @@ fn limits() -> LimitRow {
 fn ledger() -> Ledger {
     let mut ledger =
         Ledger::new(NOW, IdSource::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000)));
-    ledger.limits.insert("*".into(), limits());
+    ledger.control_mut().limits.insert("*".into(), limits());
     ledger
 }
 

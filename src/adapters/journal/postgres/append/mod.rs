@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 
-use crate::adapters::journal::rows::{limit_text, signed};
+use crate::adapters::journal::rows::signed;
 use crate::domain::ledger::{Commit, Ledger, RequestRecord};
 use crate::domain::order::ContentHash;
 use crate::domain::request::{Outcome, OutcomeResult};
-use crate::domain::risk::LimitRow;
 
 use super::load::{Known, by_outcome, by_request, column};
 use books::{append_positions, append_risk, append_trades};
@@ -46,7 +45,8 @@ pub(super) async fn append(
     append_trades(conn, ledger).await?;
     append_positions(conn, ledger).await?;
     append_risk(conn, ledger).await?;
-    append_feeds(conn, ledger).await
+    append_feeds(conn, ledger).await?;
+    super::control::append(conn, ledger).await
 }
 
 async fn append_commits(conn: &mut PgConnection, commits: &[Arc<Commit>]) -> Result<(), sqlx::Error> {
@@ -244,27 +244,4 @@ async fn append_feeds(conn: &mut PgConnection, ledger: &Ledger) -> Result<(), sq
         query.execute(&mut *conn).await?;
     }
     Ok(())
-}
-
-pub(super) async fn insert_limits(
-    conn: &mut PgConnection,
-    limits: &[LimitRow],
-    by: &str,
-    now_us: i64,
-) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO risk_limits SELECT v.*, $8, $9 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], \
-               $5::text[], $6::text[], $7::text[]) AS v";
-    sqlx::query(sql)
-        .bind(column!(limits, |row| row.symbol.to_string()))
-        .bind(column!(limits, |row| limit_text(row.max_order_quantity)))
-        .bind(column!(limits, |row| limit_text(row.max_order_notional)))
-        .bind(column!(limits, |row| limit_text(row.max_position)))
-        .bind(column!(limits, |row| limit_text(row.max_daily_loss)))
-        .bind(column!(limits, |row| limit_text(row.price_collar_pct)))
-        .bind(column!(limits, |row| limit_text(row.max_orders_per_second)))
-        .bind(by)
-        .bind(now_us)
-        .execute(conn)
-        .await
-        .map(drop)
 }

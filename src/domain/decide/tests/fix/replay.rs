@@ -55,7 +55,7 @@ pub(super) fn replay(case: &Case) {
     for way in WAYS {
         let mut desk = Desk::new();
         desk.rules.profile = Profile::DedupesForever;
-        desk.ledger.limits.insert("*".into(), unlimited());
+        desk.ledger.control_mut().limits.insert("*".into(), unlimited());
         let mut replay = Replay {
             desk,
             way,
