@@ -20,10 +20,11 @@ INSERT INTO control_revision (id, revision) VALUES (1, 0);
 
 -- The trading state of each scope that somebody has ever switched; every other one is ACTIVE.
 CREATE TABLE trading_state (
-    scope  text COLLATE "C" NOT NULL,          -- all, broker, strategy_id, symbol
+    scope  text COLLATE "C" NOT NULL,          -- all, broker, strategy_id, symbol, strategy_symbol
     name   text COLLATE "C" NOT NULL,          -- which one; empty for all
+    control text COLLATE "C" NOT NULL,         -- whose breach it is; empty: what people say
     event  text NOT NULL,                      -- JSON: the switch that counts
-    PRIMARY KEY (scope, name)
+    PRIMARY KEY (scope, name, control)
 );
 
 -- The limits in force, one JSON row each; how they came to be is an event like every later change.

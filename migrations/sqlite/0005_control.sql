@@ -20,10 +20,11 @@ INSERT INTO control_revision (id, revision) VALUES (1, 0);
 
 -- The trading state of each scope that somebody has ever switched; every other one is ACTIVE.
 CREATE TABLE trading_state (
-    scope  TEXT NOT NULL,                      -- all, broker, strategy_id, symbol
+    scope  TEXT NOT NULL,                      -- all, broker, strategy_id, symbol, strategy_symbol
     name   TEXT NOT NULL,                      -- which one; empty for all
+    control TEXT NOT NULL,                     -- whose breach it is; empty: what people say
     event  TEXT NOT NULL,                      -- JSON: the switch that counts
-    PRIMARY KEY (scope, name)
+    PRIMARY KEY (scope, name, control)
 ) STRICT, WITHOUT ROWID;
 
 -- The limits in force, one JSON row each; how they came to be is an event like every later change.

@@ -71,7 +71,7 @@ impl Marks {
             .filter(|(_, _, position)| !position.quantity.get().is_zero())
             .map(|(broker, symbol, _)| (broker.clone(), symbol.clone()))
             .collect();
-        let marks = self.read(&open).await;
+        let marks = self.of(&open).await;
         let mut rows: Vec<_> = positions
             .into_iter()
             .map(|(broker, symbol, position)| {
@@ -84,7 +84,8 @@ impl Marks {
         rows
     }
 
-    async fn read(&self, wanted: &[(BrokerName, Symbol)]) -> HashMap<(BrokerName, Symbol), Decimal> {
+    /// The price of each of these, where there is one.
+    pub async fn of(&self, wanted: &[(BrokerName, Symbol)]) -> HashMap<(BrokerName, Symbol), Decimal> {
         let mut quoted = match &self.quotes {
             Some(quotes) if !wanted.is_empty() => match quotes.read(wanted).await {
                 Ok(quoted) => quoted,

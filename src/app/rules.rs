@@ -1,15 +1,20 @@
 //! From the configuration's plain data to the rules that decisions go by.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
+
 use crate::config::{self, MockProfile, Settings};
-use crate::domain::amount::{AmountError, Price, Quantity};
+use crate::domain::amount::{Amount, AmountError, Price, Quantity};
+use crate::domain::contract::{Contract, Contracts};
 use crate::domain::decide::Rules;
 use crate::domain::ids::{BrokerName, NameError, Symbol};
 use crate::domain::instrument::Instrument;
+use crate::domain::order_type::Side;
 use crate::domain::profile::Profile;
-use crate::domain::risk::{Limit, LimitRow};
+use crate::domain::risk::{Limit, LimitRow, OptionalLimits};
 use crate::domain::venue::Venue;
 
 use super::AppError;
@@ -31,18 +36,18 @@ pub(super) fn broker_name(key: &str, text: &str) -> Result<BrokerName, AppError>
     text.parse().map_err(|error: NameError| setting(key, text, error))
 }
 
-fn price(key: &str, value: rust_decimal::Decimal) -> Result<Price, AppError> {
+fn price(key: &str, value: Decimal) -> Result<Price, AppError> {
     Price::new(value).map_err(|error: AmountError| setting(key, &value.to_string(), error))
 }
 
 fn instrument(rules: &config::MockInstrument, key: &str) -> Result<Instrument, AppError> {
-    let quantity = |name: &str, value: Option<rust_decimal::Decimal>| {
-        let named = |value: rust_decimal::Decimal| {
+    let quantity = |name: &str, value: Option<Decimal>| {
+        let named = |value: Decimal| {
             Quantity::new(value).map_err(|error| setting(&format!("{key}.{name}"), &value.to_string(), error))
         };
         value.map(named).transpose()
     };
-    let money = |name: &str, value: Option<rust_decimal::Decimal>| {
+    let money = |name: &str, value: Option<Decimal>| {
         value.map(|value| price(&format!("{key}.{name}"), value)).transpose()
     };
     Ok(Instrument {
@@ -51,7 +56,30 @@ fn instrument(rules: &config::MockInstrument, key: &str) -> Result<Instrument, A
         min_quantity: quantity("min_quantity", rules.min_quantity)?,
         max_quantity: quantity("max_quantity", rules.max_quantity)?,
         min_notional: money("min_notional", rules.min_notional)?,
+        trading: rules.trading.unwrap_or(true),
+        order_types: rules.order_types.as_ref().map(|types| types.iter().cloned().collect()),
     })
+}
+
+/// What fills come to in money.
+fn contracts(settings: &Settings) -> Result<Contracts, AppError> {
+    let rates = settings.risk.fx.iter();
+    let rates = rates.map(|(name, rate)| Ok((name.clone(), price(&format!("risk.fx.{name}"), *rate)?)));
+    let instruments = settings.broker.mock.instruments.iter().map(|(name, rules)| {
+        let key = format!("broker.mock.instruments.{name}");
+        let multiplier = rules.multiplier.map(|value| price(&format!("{key}.multiplier"), value));
+        let contract = Contract {
+            multiplier: multiplier.transpose()?.filter(|multiplier| multiplier.get() != Decimal::ONE),
+            inverse: rules.inverse,
+            base: rules.base.clone(),
+            currency: rules.currency.clone(),
+            fx_rate: None,
+        };
+        Ok((symbol("broker.mock.instruments", name)?, contract))
+    });
+    let rates = rates.collect::<Result<BTreeMap<_, _>, AppError>>()?;
+    let instruments = instruments.collect::<Result<Vec<_>, AppError>>()?;
+    Ok(Contracts::new(settings.risk.currency.clone(), rates, instruments))
 }
 
 fn mock_venue(settings: &config::MockSettings) -> Result<Venue, AppError> {
@@ -122,6 +150,7 @@ pub fn rules(settings: &Settings) -> Result<Rules, AppError> {
         session_start_us: midnight.num_microseconds().unwrap_or(0),
         max_request_age_us: settings.worker.max_request_age.map(micros),
         max_deliveries: settings.worker.max_deliveries,
+        contracts: Arc::new(contracts(settings)?),
         profile: profile(settings),
         retry_us: micros(broker.retry),
         // A call that is under way must not lose its order to another worker.
@@ -139,11 +168,38 @@ fn limit(limit: config::Limit) -> Limit {
     }
 }
 
+fn optional(limits: &config::OptionalLimits) -> OptionalLimits {
+    let sides = |sides: &Vec<String>| {
+        let side = |name: &String| if name == Side::Buy.as_str() { Side::Buy } else { Side::Sell };
+        sides.iter().map(side).collect()
+    };
+    OptionalLimits {
+        max_open_orders: limits.max_open_orders,
+        max_gross_exposure: limits.max_gross_exposure.map(Amount::of),
+        max_net_exposure: limits.max_net_exposure.map(Amount::of),
+        max_price_move_pct: limits.max_price_move_pct.map(Amount::of),
+        price_move_window_ms: limits.price_move_window_ms,
+        price_move_pause_ms: limits.price_move_pause_ms,
+        max_fills: limits.max_fills,
+        fills_window_ms: limits.fills_window_ms,
+        duplicate_window_ms: limits.duplicate_window_ms,
+        prevent_self_trade: limits.prevent_self_trade,
+        check_buying_power: false,
+        restricted: limits.restricted,
+        allowed_sides: limits.allowed_sides.as_ref().map(sides),
+        allowed_order_types: limits.allowed_order_types.clone(),
+        allowed_strategies: limits.allowed_strategies.clone(),
+        allowed_symbols: limits.allowed_symbols.clone(),
+    }
+}
+
 /// Limits as they are put in force.
 #[must_use]
 pub fn limits_of(rows: &[config::LimitRow]) -> Vec<LimitRow> {
     let row = |row: &config::LimitRow| LimitRow {
         symbol: row.symbol.as_str().into(),
+        strategy_id: row.strategy_id.as_deref().map(Arc::from),
+        account: row.account,
         max_order_quantity: limit(row.max_order_quantity),
         max_order_notional: limit(row.max_order_notional),
         max_position: limit(row.max_position),
@@ -153,6 +209,7 @@ pub fn limits_of(rows: &[config::LimitRow]) -> Vec<LimitRow> {
             config::Limit::Unlimited => Limit::Unlimited,
             config::Limit::At(orders) => Limit::At(orders.into()),
         },
+        optional: optional(&row.optional),
     };
     rows.iter().map(row).collect()
 }

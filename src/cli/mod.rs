@@ -21,6 +21,7 @@ mod order_flags;
 mod order_type_flags;
 mod orders;
 mod outcome;
+mod pnl;
 mod positions;
 mod print;
 mod progress;
@@ -111,6 +112,9 @@ enum Command {
     /// List positions, with what they have earned
     #[command(after_long_help = positions::EXAMPLES)]
     Positions,
+    /// Show profit and loss, in all and of the session
+    #[command(after_long_help = pnl::EXAMPLES)]
+    Pnl(pnl::Pnl),
     /// List, show and requeue failed requests
     #[command(after_long_help = failed::EXAMPLES)]
     Failed(failed::Failed),
@@ -256,6 +260,7 @@ async fn execute(arguments: Arguments) -> Result<Ending, AppError> {
         Command::Orders(orders) => orders::run(&call, orders).await,
         Command::Order(one) => order::run(&call, one).await,
         Command::Positions => positions::run(&call).await,
+        Command::Pnl(pnl) => pnl::run(&call, pnl).await,
         Command::Failed(failed) => failed::run(&call, failed).await,
         Command::Risk(arguments) => risk::run(&call, arguments).await,
         Command::Halt(stop) => switch::stop(&call, TradingState::Halted, stop).await,

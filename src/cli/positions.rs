@@ -1,14 +1,17 @@
 //! `positions`
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+
+use rust_decimal::Decimal;
 
 use crate::adapters::clock::SystemClock;
 use crate::api::position::{Marks, PositionRow};
 use crate::app::{self, AppError};
 use crate::config::Settings;
 use crate::domain::ids::{BrokerName, Symbol};
-use crate::domain::position::Position;
+use crate::domain::position::{Book, Position};
 use crate::ports::clock::Clock;
 use crate::ports::quotes::Quotes;
 
@@ -40,13 +43,27 @@ pub(super) async fn run(call: &Call) -> Result<Ending, AppError> {
 }
 
 /// Positions at the prices of the moment.
-pub(super) async fn valued(
+async fn valued(
     call: &Call,
     positions: Vec<(BrokerName, Symbol, Position)>,
 ) -> Result<Vec<PositionRow>, AppError> {
     let is_open = positions.iter().any(|(_, _, position)| !position.quantity.get().is_zero());
     let marks = if is_open { marks(&call.settings).await? } else { Marks::new(None, Default::default()) };
     Ok(marks.value(positions).await)
+}
+
+/// The prices of the moment of what is held or has open orders.
+pub(super) async fn prices(
+    call: &Call,
+    books: &[(Book, Position)],
+) -> Result<HashMap<(BrokerName, Symbol), Decimal>, AppError> {
+    let open = books.iter().filter(|(_, p)| !p.quantity.get().is_zero() || p.open_orders > 0);
+    let open: BTreeSet<_> = open.map(|(book, _)| (book.broker.clone(), book.symbol.clone())).collect();
+    if open.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let open: Vec<_> = open.into_iter().collect();
+    Ok(marks(&call.settings).await?.of(&open).await)
 }
 
 /// Without Redis there are no marks: a configured price is not what a quoted symbol is worth.

@@ -59,12 +59,12 @@ const TOLD: u32 = 100;
 #[derive(Debug, clap::Args)]
 pub(super) struct Scoped {
     /// Only this symbol
-    #[arg(long, conflicts_with_all = ["broker", "strategy_id"])]
+    #[arg(long, conflicts_with = "broker")]
     symbol: Option<Symbol>,
     /// Only this broker
     #[arg(long, conflicts_with = "strategy_id")]
     broker: Option<BrokerName>,
-    /// Only this strategy
+    /// Only this strategy; with --symbol: only what it does there
     #[arg(long, value_name = "ID")]
     strategy_id: Option<String>,
     /// Who does it [default: the user of this process]
@@ -89,7 +89,8 @@ pub(super) struct Stop {
 impl Scoped {
     fn scope(&self) -> Scope {
         match (&self.symbol, &self.broker, &self.strategy_id) {
-            (Some(symbol), _, _) => Scope::Symbol(symbol.clone()),
+            (Some(symbol), _, Some(id)) => Scope::StrategySymbol(id.as_str().into(), symbol.clone()),
+            (Some(symbol), _, None) => Scope::Symbol(symbol.clone()),
             (_, Some(broker), _) => Scope::Broker(broker.clone()),
             (_, _, Some(id)) => Scope::StrategyId(id.as_str().into()),
             (None, None, None) => Scope::All,

@@ -31,7 +31,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use http::HttpSettings;
 pub use layers::{DEFAULT_DIRECTORY, DEFAULT_ENVIRONMENT, process_environment};
 pub use redis::RedisSettings;
-pub use risk::{Limit, LimitRow, RiskSettings};
+pub use risk::{Limit, LimitRow, OptionalLimits, RiskSettings};
 pub use streams::StreamSettings;
 pub use worker::WorkerSettings;
 

@@ -132,6 +132,34 @@ pub(super) fn text<T>(
 }
 
 /// 1 to `longest` bytes, each a letter, a digit or one of `others`.
+/// Names of the order types.
+pub(super) const ORDER_TYPES: [&str; 9] = [
+    "Market",
+    "Limit",
+    "Stop",
+    "StopLimit",
+    "TrailingStop",
+    "MarketIfTouched",
+    "LimitIfTouched",
+    "Iceberg",
+    "Custom",
+];
+
+/// One of some words.
+pub(super) fn word(words: &'static [&'static str]) -> impl Fn(&Kind) -> Result<String, String> {
+    move |kind| match kind {
+        Kind::Text(text) if words.contains(&text.as_str()) => Ok(text.clone()),
+        _ => Err(format!("must be one of {}", words.join(", "))),
+    }
+}
+
+pub(super) fn flag() -> impl Fn(&Kind) -> Result<bool, String> {
+    |kind| match kind {
+        Kind::Boolean(flag) => Ok(*flag),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
 pub(super) fn is_name(text: &str, longest: usize, others: &[u8]) -> bool {
     (1..=longest).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))

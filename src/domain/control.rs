@@ -1,21 +1,16 @@
 //! What holds for every order whoever admits it: the limits in force and the trading state. Each change is one of the
 //! events here, journaled like those of orders; the revision counts them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::ids::Symbol;
-use super::risk::LimitRow;
+use super::risk::{LimitRow, Limits};
 use super::trading_state::{Switch, TradingStates};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Control {
     /// Changes so far: what was read under the same number still holds.
     pub revision: u64,
-    /// By symbol, or `*`.
-    pub limits: BTreeMap<Arc<str>, LimitRow>,
+    pub limits: Limits,
     pub trading: TradingStates,
 }
 
@@ -62,20 +57,11 @@ impl ControlEvent {
 }
 
 impl Control {
-    #[must_use]
-    pub fn limits_of(&self, symbol: &Symbol) -> Option<&LimitRow> {
-        self.limits.get(symbol.as_str()).or_else(|| self.limits.get("*"))
-    }
-
     pub fn apply(&mut self, event: &ControlEvent) {
         self.revision += 1;
         match event {
             ControlEvent::TradingState(switch) => self.trading.set(switch.clone()),
-            ControlEvent::Limits(change) => self.set_limits(&change.rows),
+            ControlEvent::Limits(change) => self.limits = Limits::of_rows(&change.rows),
         }
-    }
-
-    pub fn set_limits(&mut self, rows: &[LimitRow]) {
-        self.limits = rows.iter().map(|row| (row.symbol.clone(), row.clone())).collect();
     }
 }

@@ -1,5 +1,7 @@
 //! What happened to an order. Events are appended and never changed; everything else is derived from them.
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::ser::SerializeStruct;
@@ -8,6 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::amount::{Amount, Price, Quantity};
+use super::contract::Contract;
 use super::order::OrderSpec;
 use super::refusal::Refusal;
 use super::status::Step;
@@ -181,6 +184,9 @@ pub struct Fill {
     pub executed_at: Timestamp,
     /// Its place among the fills of its position, from 1: average cost depends on their order.
     pub position_sequence: u64,
+    /// What quantity and price come to in money, where that is not their product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Arc<Contract>>,
 }
 
 /// What the broker takes for a fill; positive: paid, negative: a rebate.

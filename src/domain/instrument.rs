@@ -1,5 +1,7 @@
 //! The grid that an instrument's orders must lie on. Off the grid is refused, never rounded.
 
+use std::collections::BTreeSet;
+
 use rust_decimal::Decimal;
 
 use super::amount::{self, Price, Quantity};
@@ -7,7 +9,7 @@ use super::order::OrderSpec;
 use super::refusal::{Code, Refusal};
 
 /// An instrument's rules; what is `None` is not limited.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instrument {
     /// Prices are multiples of it.
     pub tick_size: Option<Price>,
@@ -17,6 +19,24 @@ pub struct Instrument {
     pub max_quantity: Option<Quantity>,
     /// Least quantity · price, in the quote currency.
     pub min_notional: Option<Price>,
+    /// It trades now.
+    pub trading: bool,
+    /// The types of orders that it takes now, by their names; `None`: whatever its broker takes.
+    pub order_types: Option<BTreeSet<String>>,
+}
+
+impl Default for Instrument {
+    fn default() -> Self {
+        Self {
+            tick_size: None,
+            step_size: None,
+            min_quantity: None,
+            max_quantity: None,
+            min_notional: None,
+            trading: true,
+            order_types: None,
+        }
+    }
 }
 
 fn off_grid(field: &str, value: Decimal, rule: &str, right: impl std::fmt::Display) -> Refusal {

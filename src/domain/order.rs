@@ -17,7 +17,6 @@ use super::refusal::Refusal;
 use super::status::{self, InvalidTransition, Status, Step};
 use super::time::Timestamp;
 use super::trade::TradeChange;
-use crate::planted::{self, Bug};
 
 /// What was asked for: the fields of an order that a producer may give. Never changes, but by a replace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +77,12 @@ impl OrderSpec {
     pub fn content_hash(&self) -> Result<ContentHash, serde_json::Error> {
         let nameless = Self { id: OrderId(uuid::Uuid::nil()), ..self.clone() };
         serde_json::to_vec(&nameless).map(|bytes| ContentHash::of(&bytes))
+    }
+
+    /// What it comes to for the market: the same for two orders that differ only in who asked for them, and as what.
+    pub fn twin_hash(&self) -> Result<ContentHash, serde_json::Error> {
+        let terms = (&self.symbol, self.side, self.quantity, &self.order_type, &self.time_in_force);
+        serde_json::to_vec(&(terms, &self.broker, &self.strategy_id)).map(|bytes| ContentHash::of(&bytes))
     }
 }
 
@@ -436,19 +441,6 @@ impl Order {
     #[must_use]
     pub fn remaining_quantity(&self) -> Quantity {
         self.spec.quantity.saturating_sub(self.state.filled_quantity)
-    }
-
-    /// What may still fill, and is reserved against the position limit.
-    #[must_use]
-    pub fn reserved_quantity(&self) -> Quantity {
-        let forgotten = planted::is(Bug::ReleaseOnTimeout) && self.state.status == Status::Submitted;
-        if forgotten || !self.state.status.reserves() {
-            return Quantity::ZERO;
-        }
-        // While new terms are asked for, either the old or the new ones may be in force.
-        let asked = self.state.pending_replace.as_ref().and_then(|pending| pending.terms.quantity);
-        let total = asked.map_or(self.spec.quantity, |asked| asked.max(self.spec.quantity));
-        total.saturating_sub(self.state.filled_quantity)
     }
 
     /// Something is asked of the broker, or still to be, and nobody knows yet how it ends.

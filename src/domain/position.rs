@@ -1,18 +1,44 @@
 //! What the fills of a symbol add up to: weighted average cost, realized profit and loss.
 
+use std::fmt;
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
 use super::amount::{self, Amount, Quantity};
+use super::contract::{Contract, MONEY_SCALE};
+use super::ids::{BrokerName, Symbol};
 use super::order_type::Side;
 use super::trade::{TradeChange, Traded};
 
-/// Decimals to which the cost of a part of a position is rounded. What is taken from the cost is what
-/// is realized against, so the sum of both stays exact.
-const COST_SCALE: u32 = 16;
+/// Whose fills a position adds up: all of a symbol's at a broker, or those of one strategy among them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Book {
+    pub broker: BrokerName,
+    pub symbol: Symbol,
+    /// `None`: of the whole account.
+    pub strategy: Option<Arc<str>>,
+}
 
-/// A position at one broker in one symbol. Money is in the quote currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+impl Book {
+    #[must_use]
+    pub const fn account(broker: BrokerName, symbol: Symbol) -> Self {
+        Self { broker, symbol, strategy: None }
+    }
+}
+
+impl fmt::Display for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.broker, self.symbol)?;
+        match &self.strategy {
+            None => Ok(()),
+            Some(strategy) => write!(f, " of {strategy}"),
+        }
+    }
+}
+
+/// A position at one broker in one symbol. Money is in the currency of its contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// Long positive, short negative.
     pub quantity: Amount,
@@ -20,9 +46,13 @@ pub struct Position {
     pub cost: Amount,
     /// Before commission.
     pub realized_pnl: Amount,
-    /// Commission in the quote currency; fills whose commission could not be converted are not in it.
+    /// Commission in that currency; fills whose commission could not be converted are not in it.
     pub commission: Amount,
-    /// Fills, corrections and busts booked so far.
+    /// Fills whose commission could not be converted.
+    pub unvalued_commissions: u64,
+    /// Realized less commission in the account's currency, each fill at the rate of its time.
+    pub account_pnl: Amount,
+    /// The place of the last fill, correction or bust among those of the symbol at the broker.
     pub sequence: u64,
     /// The last of them that closed a part of the position; 0: none did.
     pub closed_at: u64,
@@ -30,6 +60,10 @@ pub struct Position {
     pub reserved_buy: Quantity,
     /// What open orders may still sell.
     pub reserved_sell: Quantity,
+    /// Orders that were sent, or are about to be, and are not over.
+    pub open_orders: u64,
+    /// Of the newest fill; `None`: a plain one.
+    pub contract: Option<Arc<Contract>>,
 }
 
 impl Position {
@@ -38,57 +72,69 @@ impl Position {
         cost: Amount::ZERO,
         realized_pnl: Amount::ZERO,
         commission: Amount::ZERO,
+        unvalued_commissions: 0,
+        account_pnl: Amount::ZERO,
         sequence: 0,
         closed_at: 0,
         reserved_buy: Quantity::ZERO,
         reserved_sell: Quantity::ZERO,
+        open_orders: 0,
+        contract: None,
     };
 
-    /// Books a fill, a correction or a bust of an order of `side`; the next in sequence. `None` where a sum has more
-    /// digits than an amount can hold.
+    /// Books a fill, a correction or a bust of an order of `side`. `None` where a sum has more digits than an amount
+    /// can hold.
     #[must_use]
     pub fn booked(&self, side: Side, change: &TradeChange<'_>) -> Option<Self> {
-        let mut after = Self { sequence: self.sequence + 1, ..self.clone() };
+        let mut after = Self { sequence: change.position_sequence, ..self.clone() };
         if let Some((was, booked_at)) = change.was {
+            let contract = was.contract();
+            let before = after.realized_pnl;
             after = if booked_at > self.closed_at {
                 // It is a part of the open quantity as it was booked: it leaves as it came.
                 after.undone(side, was)?
             } else {
                 // Something was closed against the average since: it is closed, too, at its own price.
-                after.traded(side.opposite(), was)?
+                after.traded(-units(side, was)?, was)?
             };
+            let earned = after.realized_pnl.checked_sub(before)?.checked_add(paid(was))?;
+            after.account_pnl = after.account_pnl.checked_add(in_account(contract, earned)?)?;
             after.commission = after.commission.checked_sub(paid(was))?;
+            after.unvalued_commissions = after.unvalued_commissions.checked_sub(is_unvalued(was))?;
         }
         if let Some(now) = change.now {
-            after = after.traded(side, now)?;
+            let contract = now.contract();
+            let before = after.realized_pnl;
+            after = after.traded(units(side, now)?, now)?;
+            let earned = after.realized_pnl.checked_sub(before)?.checked_sub(paid(now))?;
+            after.account_pnl = after.account_pnl.checked_add(in_account(contract, earned)?)?;
             after.commission = after.commission.checked_add(paid(now))?;
+            after.unvalued_commissions += is_unvalued(now);
+            after.contract = now.contract.cloned();
         }
         Some(after)
     }
 
     /// The part of a trade that closes realizes against the average cost, the rest opens at the trade's price.
-    fn traded(self, side: Side, trade: Traded<'_>) -> Option<Self> {
+    fn traded(self, signed: Decimal, trade: Traded<'_>) -> Option<Self> {
         let held = self.quantity.get();
-        let signed = side.signed(trade.quantity.get());
-        let price = trade.price.get();
+        let value = trade.contract().value(trade.price.get())?;
         let opposite = !held.is_zero() && held.is_sign_negative() != signed.is_sign_negative();
-        let closing = if opposite { trade.quantity.get().min(held.abs()) } else { Decimal::ZERO };
-        let opening = amount::sub(trade.quantity.get(), closing)?;
+        let closing = if opposite { signed.abs().min(held.abs()) } else { Decimal::ZERO };
+        let opening = amount::sub(signed.abs(), closing)?;
+        let direction = if signed.is_sign_negative() { -Decimal::ONE } else { Decimal::ONE };
 
-        let closed_cost = if closing == held.abs() {
+        let closed_cost = if closing.is_zero() {
+            Decimal::ZERO
+        } else if closing == held.abs() {
             self.cost.get()
         } else {
-            self.cost.get().checked_mul(closing)?.checked_div(held.abs())?.round_dp(COST_SCALE)
+            self.cost.get().checked_mul(closing)?.checked_div(held.abs())?.round_dp(MONEY_SCALE)
         };
-        let proceeds = amount::mul(closing, price)?;
-        let realized = match side {
-            Side::Sell => amount::sub(proceeds, closed_cost)?,
-            // A short's cost is negative: what it brought in, less what buying back costs.
-            Side::Buy => amount::sub(-closed_cost, proceeds)?,
-        };
-        let (closed_cost, realized) =
-            if closing.is_zero() { (Decimal::ZERO, Decimal::ZERO) } else { (closed_cost, realized) };
-        let opened_cost = side.signed(amount::mul(opening, price)?);
+        // A short's cost is negative: what it brought in, less what buying back costs.
+        let brought_in = amount::mul(-direction * closing, value)?;
+        let realized = if closing.is_zero() { Decimal::ZERO } else { amount::sub(brought_in, closed_cost)? };
+        let opened_cost = amount::mul(direction * opening, value)?;
         Some(Self {
             quantity: Amount::of(amount::add(held, signed)?),
             cost: Amount::of(amount::add(amount::sub(self.cost.get(), closed_cost)?, opened_cost)?),
@@ -100,12 +146,18 @@ impl Position {
 
     /// Without a trade that only opened, and of which nothing was closed since.
     fn undone(self, side: Side, trade: Traded<'_>) -> Option<Self> {
-        let worth = amount::mul(trade.quantity.get(), trade.price.get())?;
+        let signed = units(side, trade)?;
+        let worth = amount::mul(signed, trade.contract().value(trade.price.get())?)?;
         Some(Self {
-            quantity: Amount::of(amount::sub(self.quantity.get(), side.signed(trade.quantity.get()))?),
-            cost: Amount::of(amount::sub(self.cost.get(), side.signed(worth))?),
+            quantity: Amount::of(amount::sub(self.quantity.get(), signed)?),
+            cost: Amount::of(amount::sub(self.cost.get(), worth)?),
             ..self
         })
+    }
+
+    #[must_use]
+    pub fn contract(&self) -> &Contract {
+        self.contract.as_deref().unwrap_or(&Contract::PLAIN)
     }
 
     /// Average price of the open quantity; `None` when flat.
@@ -114,13 +166,26 @@ impl Position {
         if self.quantity.get().is_zero() {
             return None;
         }
-        amount::average(self.cost.get(), self.quantity.get())
+        match &self.contract {
+            None => amount::average(self.cost.get(), self.quantity.get()),
+            Some(contract) if contract.inverse => {
+                let multiplier = contract.value(Decimal::ONE)?;
+                amount::average(multiplier.checked_mul(self.quantity.get())?, self.cost.get())
+            }
+            Some(contract) => {
+                let multiplier = contract.value(Decimal::ONE)?;
+                amount::average(self.cost.get(), multiplier.checked_mul(self.quantity.get())?)
+            }
+        }
     }
 
     /// What closing at `mark` would realize now.
     #[must_use]
     pub fn unrealized_pnl(&self, mark: Decimal) -> Option<Decimal> {
-        amount::sub(amount::mul(self.quantity.get(), mark)?, self.cost.get())
+        if self.quantity.get().is_zero() {
+            return Some(-self.cost.get());
+        }
+        amount::sub(amount::mul(self.quantity.get(), self.contract().value(mark)?)?, self.cost.get())
     }
 
     /// Realized and unrealized less commission, at `mark`.
@@ -130,12 +195,27 @@ impl Position {
         Amount::of(result).checked_sub(self.commission)
     }
 
+    /// The same in the account's currency: what is realized at the rates of its time, what is not at that of now.
+    #[must_use]
+    pub fn account_equity(&self, mark: Decimal, contract: &Contract) -> Option<Amount> {
+        let open = contract.in_account(self.unrealized_pnl(mark)?)?;
+        self.account_pnl.checked_add(Amount::of(open))
+    }
+
     #[must_use]
     pub const fn reserved(&self, side: Side) -> Quantity {
         match side {
             Side::Buy => self.reserved_buy,
             Side::Sell => self.reserved_sell,
         }
+    }
+
+    /// The position with every open order of the one side filled, and of the other.
+    #[must_use]
+    pub fn worst_cases(&self) -> Option<[Decimal; 2]> {
+        let bought = amount::add(self.quantity.get(), self.reserved_buy.get())?;
+        let sold = amount::sub(self.quantity.get(), self.reserved_sell.get())?;
+        Some([bought, sold])
     }
 
     /// Changes what is reserved on one side from `before` to `after` of one order.
@@ -149,158 +229,31 @@ impl Position {
     }
 }
 
-/// What a trade's commission comes to in the quote currency, as far as that is known.
+/// By how much a trade moves the position, with its sign: a commission in the base asset is taken out of it.
+fn units(side: Side, trade: Traded<'_>) -> Option<Decimal> {
+    let signed = side.signed(trade.quantity.get());
+    match trade.commission {
+        Some(paid) if trade.contract().takes_from_quantity(&paid.asset) => {
+            amount::sub(signed, paid.amount.get())
+        }
+        _ => Some(signed),
+    }
+}
+
+/// What a trade's commission comes to in the contract's currency, as far as that is known.
 fn paid(trade: Traded<'_>) -> Amount {
     trade.commission.and_then(|commission| commission.quote_value).unwrap_or(Amount::ZERO)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::event::Commission;
-    use crate::domain::time::Timestamp;
-    use crate::domain::trade::TradeTerms;
-    use proptest::prelude::*;
-
-    fn terms(quantity: &str, price: &str, commission: &str) -> TradeTerms {
-        TradeTerms {
-            quantity: quantity.parse().unwrap(),
-            price: price.parse().unwrap(),
-            commission: Some(Commission {
-                asset: "USD".into(),
-                amount: commission.parse().unwrap(),
-                quote_value: Some(commission.parse().unwrap()),
-            }),
-        }
-    }
-
-    /// `was`: what is taken back, and where it was booked.
-    fn change<'a>(was: Option<(&'a TradeTerms, u64)>, now: Option<&'a TradeTerms>) -> TradeChange<'a> {
-        let was = was.map(|(was, at)| (was.traded(), at));
-        TradeChange {
-            trade_id: "t",
-            was,
-            now: now.map(TradeTerms::traded),
-            at: Timestamp::from_micros(0),
-            position_sequence: 0,
-        }
-    }
-
-    fn bought(position: &Position, side: Side, quantity: &str, price: &str) -> Position {
-        position.booked(side, &change(None, Some(&terms(quantity, price, "0")))).unwrap()
-    }
-
-    fn check(fills: &[(Side, &str, &str)], quantity: &str, average: Option<&str>, realized: &str) {
-        let position = fills.iter().fold(Position::FLAT, |p, (side, q, price)| bought(&p, *side, q, price));
-        assert_eq!(position.quantity.to_string(), quantity, "{fills:?}");
-        assert_eq!(position.average_price().map(|a| a.to_string()).as_deref(), average, "{fills:?}");
-        assert_eq!(position.realized_pnl.to_string(), realized, "{fills:?}");
-    }
-
-    #[test]
-    fn average_cost() {
-        use Side::{Buy, Sell};
-        check(&[(Buy, "1", "100"), (Buy, "1", "110")], "2", Some("105"), "0");
-        check(&[(Buy, "2", "105"), (Sell, "1", "115")], "1", Some("105"), "10");
-        check(&[(Sell, "2", "100"), (Buy, "1", "90")], "-1", Some("100"), "10");
-        check(&[(Buy, "1", "100"), (Sell, "3", "110")], "-2", Some("110"), "10");
-        check(&[(Sell, "1", "100"), (Buy, "3", "110")], "2", Some("110"), "-10");
-        check(&[(Buy, "3", "10"), (Sell, "3", "11")], "0", None, "3");
-        check(
-            &[
-                (Buy, "12", "100"),
-                (Buy, "17", "99"),
-                (Sell, "9", "101"),
-                (Sell, "4", "105"),
-                (Buy, "3", "103"),
-            ],
-            "19",
-            Some("99.9800362976406534"),
-            "36.6206896551724138",
-        );
-    }
-
-    fn stands(position: &Position, quantity: &str, average: Option<&str>, realized: &str) {
-        assert_eq!(position.quantity.to_string(), quantity);
-        assert_eq!(position.average_price().map(|a| a.to_string()).as_deref(), average);
-        assert_eq!(position.realized_pnl.to_string(), realized);
-    }
-
-    #[test]
-    fn a_trade_of_which_nothing_was_closed_since_leaves_as_it_came() {
-        let first = terms("10", "100", "1");
-        let position = Position::FLAT.booked(Side::Buy, &change(None, Some(&first))).unwrap();
-        let position = bought(&position, Side::Buy, "10", "110");
-        stands(&position, "20", Some("105"), "0");
-        let busted = position.booked(Side::Buy, &change(Some((&first, 1)), None)).unwrap();
-        stands(&busted, "10", Some("110"), "0");
-        assert_eq!((busted.commission, busted.sequence), (Amount::ZERO, 3));
-        let corrected = position.booked(Side::Buy, &change(Some((&first, 1)), Some(&terms("5", "104", "2"))));
-        let corrected = corrected.unwrap();
-        stands(&corrected, "15", Some("108"), "0");
-        assert_eq!(corrected.commission.to_string(), "2");
-        // A bust that flattens leaves no cost behind.
-        let flat = busted.booked(Side::Buy, &change(Some((&terms("10", "110", "0"), 2)), None)).unwrap();
-        assert_eq!((flat.cost, flat.average_price()), (Amount::ZERO, None));
-    }
-
-    #[test]
-    fn a_trade_of_which_something_was_closed_is_closed_at_its_own_price() {
-        let first = terms("10", "100", "0");
-        let position = Position::FLAT.booked(Side::Buy, &change(None, Some(&first))).unwrap();
-        let position = bought(&position, Side::Buy, "10", "110");
-        let position = bought(&position, Side::Sell, "15", "120");
-        stands(&position, "5", Some("105"), "225");
-        // Without it the five would have been sold short: 1200 - 1100 realized, 5 short at 120.
-        let busted = position.booked(Side::Buy, &change(Some((&first, 1)), None)).unwrap();
-        stands(&busted, "-5", Some("100"), "200");
-        let mark = Decimal::from(115);
-        let never_bought = bought(&bought(&Position::FLAT, Side::Buy, "10", "110"), Side::Sell, "15", "120");
-        assert_eq!(busted.equity(mark), never_bought.equity(mark));
-    }
-
-    proptest! {
-        /// cash + position · mark = realized − commission + unrealized, for any sequence of fills, corrections and busts.
-        #[test]
-        fn money_is_conserved(
-            steps in prop::collection::vec(
-                (any::<bool>(), 1i64..100_000, 1i64..1_000_000, -500i64..500, 0u8..6, any::<prop::sample::Index>()),
-                1..60,
-            ),
-            mark in 1i64..1_000_000,
-        ) {
-            let mut position = Position::FLAT;
-            let mut cash = Decimal::ZERO;
-            let worth = |side: Side, t: &TradeTerms| {
-                side.signed(t.quantity.get() * t.price.get()) + t.commission.as_ref().unwrap().amount.get()
-            };
-            // Of each side, what is booked of every trade, and where.
-            let mut booked: Vec<(Side, TradeTerms, u64)> = Vec::new();
-            for (buys, quantity, price, paid, what, which) in steps {
-                let text = |value: i64, scale: u32| Decimal::new(value, scale).to_string();
-                let new = terms(&text(quantity, 3), &text(price, 2), &text(paid, 2));
-                let place = position.sequence + 1;
-                let old = (what < 2 && !booked.is_empty()).then(|| booked.remove(which.index(booked.len())));
-                let side = old.as_ref().map_or(if buys { Side::Buy } else { Side::Sell }, |(side, ..)| *side);
-                let now = (what != 0 || old.is_none()).then_some(&new);
-                let was = old.as_ref().map(|(_, was, at)| (was, *at));
-                position = position.booked(side, &change(was, now)).unwrap();
-                cash += was.map_or(Decimal::ZERO, |(was, _)| worth(side, was));
-                if let Some(now) = now {
-                    cash -= worth(side, now);
-                    booked.push((side, now.clone(), place));
-                }
-                let held: Decimal = booked.iter().map(|(side, t, _)| side.signed(t.quantity.get())).sum();
-                prop_assert_eq!(position.quantity.get(), held);
-                let long = position.quantity.get().is_sign_positive();
-                prop_assert!(position.cost.get().is_zero() || position.cost.get().is_sign_positive() == long);
-            }
-            let mark = Decimal::new(mark, 2);
-            let worth = cash + position.quantity.get() * mark;
-            prop_assert_eq!(worth, position.equity(mark).unwrap().get());
-            if position.quantity.get().is_zero() {
-                prop_assert_eq!(position.cost, Amount::ZERO);
-            }
-        }
-    }
+fn is_unvalued(trade: Traded<'_>) -> u64 {
+    let unvalued =
+        |paid: &&super::event::Commission| paid.quote_value.is_none() && paid.amount != Amount::ZERO;
+    u64::from(trade.commission.filter(unvalued).is_some())
 }
+
+fn in_account(contract: &Contract, money: Amount) -> Option<Amount> {
+    contract.in_account(money.get()).map(Amount::of)
+}
+
+#[cfg(test)]
+mod tests;

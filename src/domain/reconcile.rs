@@ -89,6 +89,7 @@ fn filled(fill: &ReportedFill) -> EventKind {
         commission: fill.commission.clone(),
         executed_at: fill.executed_at,
         position_sequence: 0,
+        contract: None,
     })
 }
 
@@ -106,6 +107,7 @@ fn corrected(correction: &ReportedCorrection, known: Option<BookedTrade>) -> Opt
             commission: commission.clone(),
             executed_at: *corrected_at,
             position_sequence: 0,
+            contract: None,
         }));
     };
     // Of corrections the latest counts; what is booked as the fill may be one that overtook it.
@@ -115,7 +117,9 @@ fn corrected(correction: &ReportedCorrection, known: Option<BookedTrade>) -> Opt
     // What was taken back stays so.
     let was = known.terms?;
     let commission = commission.clone().or_else(|| was.commission.clone());
-    let now = TradeTerms { quantity: *quantity, price: *price, commission };
+    // It keeps what it was booked with, the rate of its time too.
+    let contract = was.contract.clone();
+    let now = TradeTerms { quantity: *quantity, price: *price, commission, contract };
     (was != now).then(|| {
         EventKind::TradeCorrected(TradeCorrection {
             trade_id: trade_id.clone(),

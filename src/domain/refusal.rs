@@ -50,6 +50,22 @@ codes! {
     DailyLoss = "RISK_DAILY_LOSS",
     PriceCollar = "RISK_PRICE_COLLAR",
     OrderRate = "RISK_ORDER_RATE",
+    MaxOpenOrders = "RISK_MAX_OPEN_ORDERS",
+    MaxExposure = "RISK_EXPOSURE",
+    /// The reference price moved further within a window than is allowed.
+    PriceMove = "RISK_PRICE_MOVE",
+    /// The same was asked for a moment ago under another client order id.
+    Duplicate = "RISK_DUPLICATE",
+    /// An own open order would be the counterparty.
+    SelfTrade = "RISK_SELF_TRADE",
+    /// Symbol, side, order type or strategy is not allowed.
+    Permission = "RISK_PERMISSION",
+    /// The symbol does not trade now, or not this type of order.
+    MarketState = "RISK_MARKET_STATE",
+    /// What the order costs is in a currency that the account's has no rate for.
+    NoFxRate = "RISK_NO_FX_RATE",
+    /// A strategy was filled more often within a window than is allowed.
+    RepeatedExecution = "RISK_REPEATED_EXECUTION",
     /// The kill switch: only cancels pass.
     TradingHalted = "TRADING_HALTED",
     /// The kill switch: only what shrinks a position passes.
@@ -82,6 +98,15 @@ impl Code {
             | Self::DailyLoss
             | Self::PriceCollar
             | Self::OrderRate
+            | Self::MaxOpenOrders
+            | Self::MaxExposure
+            | Self::PriceMove
+            | Self::Duplicate
+            | Self::SelfTrade
+            | Self::Permission
+            | Self::MarketState
+            | Self::NoFxRate
+            | Self::RepeatedExecution
             | Self::TradingHalted
             | Self::ReduceOnly
             | Self::BrokerRejected

@@ -1,10 +1,13 @@
 //! A trade as it is booked, corrected and taken back. Nothing of it is ever changed in place: each is an event of its
 //! own, which says what it takes back and what it books instead.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amount::{Price, Quantity};
+use super::contract::Contract;
 use super::event::{Commission, Fill};
 use super::time::Timestamp;
 
@@ -15,6 +18,9 @@ pub struct TradeTerms {
     pub price: Price,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commission: Option<Commission>,
+    /// Where it is not a plain one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Arc<Contract>>,
 }
 
 /// A trade that was booked as one thing is another.
@@ -54,6 +60,14 @@ pub struct Traded<'a> {
     pub quantity: Quantity,
     pub price: Price,
     pub commission: Option<&'a Commission>,
+    pub contract: Option<&'a Arc<Contract>>,
+}
+
+impl<'a> Traded<'a> {
+    #[must_use]
+    pub fn contract(&self) -> &'a Contract {
+        self.contract.map_or(&Contract::PLAIN, |contract| contract)
+    }
 }
 
 /// A trade that is booked, corrected or taken back.
@@ -72,14 +86,24 @@ pub struct TradeChange<'a> {
 impl Fill {
     #[must_use]
     pub const fn traded(&self) -> Traded<'_> {
-        Traded { quantity: self.quantity, price: self.price, commission: self.commission.as_ref() }
+        Traded {
+            quantity: self.quantity,
+            price: self.price,
+            commission: self.commission.as_ref(),
+            contract: self.contract.as_ref(),
+        }
     }
 }
 
 impl TradeTerms {
     #[must_use]
     pub const fn traded(&self) -> Traded<'_> {
-        Traded { quantity: self.quantity, price: self.price, commission: self.commission.as_ref() }
+        Traded {
+            quantity: self.quantity,
+            price: self.price,
+            commission: self.commission.as_ref(),
+            contract: self.contract.as_ref(),
+        }
     }
 }
 
@@ -104,6 +128,7 @@ impl BookedTrade {
             quantity: now.quantity,
             price: now.price,
             commission: now.commission.cloned(),
+            contract: now.contract.cloned(),
         });
         let revision = before.map_or(u32::from(change.now.is_none()), |before| before.revision + 1);
         Self { terms, booked_at: change.position_sequence, at: change.at, revision }

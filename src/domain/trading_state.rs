@@ -1,5 +1,6 @@
 //! The kill switch: whether anything may be traded at all, in everything, at a broker, by a strategy, or in a symbol.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -59,17 +60,21 @@ pub enum Scope {
     Broker(#[schemars(with = "String")] BrokerName),
     StrategyId(Arc<str>),
     Symbol(#[schemars(with = "String")] Symbol),
+    /// What one strategy does in one symbol.
+    StrategySymbol(Arc<str>, #[schemars(with = "String")] Symbol),
 }
 
 impl Scope {
     /// What kind of scope it is, and of which: empty for `all`.
     #[must_use]
-    pub fn columns(&self) -> (&'static str, &str) {
+    pub fn columns(&self) -> (&'static str, Cow<'_, str>) {
         match self {
-            Self::All => ("all", ""),
-            Self::Broker(name) => ("broker", name.as_str()),
-            Self::StrategyId(id) => ("strategy_id", id),
-            Self::Symbol(symbol) => ("symbol", symbol.as_str()),
+            Self::All => ("all", "".into()),
+            Self::Broker(name) => ("broker", name.as_str().into()),
+            Self::StrategyId(id) => ("strategy_id", (&**id).into()),
+            Self::Symbol(symbol) => ("symbol", symbol.as_str().into()),
+            // A symbol has no spaces.
+            Self::StrategySymbol(id, symbol) => ("strategy_symbol", format!("{symbol} {id}").into()),
         }
     }
 
@@ -80,6 +85,10 @@ impl Scope {
             "broker" => name.parse().ok().map(Self::Broker),
             "strategy_id" => Some(Self::StrategyId(name.into())),
             "symbol" => name.parse().ok().map(Self::Symbol),
+            "strategy_symbol" => {
+                let (symbol, id) = name.split_once(' ')?;
+                Some(Self::StrategySymbol(id.into(), symbol.parse().ok()?))
+            }
             _ => None,
         }
     }
@@ -91,6 +100,9 @@ impl Scope {
             Self::Broker(name) => name == broker,
             Self::StrategyId(id) => spec.strategy_id.as_deref() == Some(id),
             Self::Symbol(symbol) => *symbol == spec.symbol,
+            Self::StrategySymbol(id, symbol) => {
+                spec.strategy_id.as_deref() == Some(id) && *symbol == spec.symbol
+            }
         }
     }
 
@@ -103,6 +115,10 @@ impl Scope {
             Self::Broker(name) => filter.broker = Some(name.clone()),
             Self::StrategyId(id) => filter.strategy_id = Some(id.to_string()),
             Self::Symbol(symbol) => filter.symbol = Some(symbol.clone()),
+            Self::StrategySymbol(id, symbol) => {
+                filter.strategy_id = Some(id.to_string());
+                filter.symbol = Some(symbol.clone());
+            }
         }
         filter
     }
@@ -115,6 +131,7 @@ impl fmt::Display for Scope {
             Self::Broker(name) => write!(f, "broker {name}"),
             Self::StrategyId(id) => write!(f, "strategy {id}"),
             Self::Symbol(symbol) => write!(f, "symbol {symbol}"),
+            Self::StrategySymbol(id, symbol) => write!(f, "strategy {id} in symbol {symbol}"),
         }
     }
 }
@@ -136,9 +153,19 @@ pub struct Switch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,
+    /// The loss of this scope counts from then: a person resumed it after its daily loss had stopped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub loss_counts_from: Option<Timestamp>,
 }
 
 impl Switch {
+    /// A person lets the scope trade again, whatever a control has stopped there.
+    #[must_use]
+    pub fn ends_controls(&self) -> bool {
+        self.state == TradingState::Active && self.control.is_none()
+    }
+
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= now)
@@ -168,31 +195,45 @@ impl Switch {
     }
 }
 
-/// Every scope that somebody has switched; all others are `ACTIVE`.
+/// What each scope was switched to, by people and by each control; all others are `ACTIVE`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TradingStates(BTreeMap<Scope, Switch>);
+pub struct TradingStates(BTreeMap<(Scope, Option<Code>), Switch>);
 
 impl TradingStates {
+    /// What a control does and what people do stand beside each other; when a person resumes, that ends both.
     pub fn set(&mut self, switch: Switch) {
-        self.0.insert(switch.scope.clone(), switch);
+        if switch.ends_controls() {
+            self.0.retain(|(scope, control), _| *scope != switch.scope || control.is_none());
+        }
+        self.0.insert((switch.scope.clone(), switch.control), switch);
     }
 
+    /// What people have switched a scope to.
     #[must_use]
     pub fn get(&self, scope: &Scope) -> Option<&Switch> {
-        self.0.get(scope)
+        self.0.get(&(scope.clone(), None))
+    }
+
+    /// What a control has switched a scope to.
+    #[must_use]
+    pub fn of_control(&self, scope: &Scope, control: Code) -> Option<&Switch> {
+        self.0.get(&(scope.clone(), Some(control)))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Switch> {
         self.0.values()
     }
 
-    /// Of those that an order is under now, the one that lets the least through.
-    #[must_use]
-    pub fn strictest(&self, broker: &BrokerName, spec: &OrderSpec, now: Timestamp) -> Option<&Switch> {
-        let over = |switch: &&Switch| {
+    /// Those that an order is under now and that do not let everything through.
+    pub fn over(
+        &self,
+        broker: &BrokerName,
+        spec: &OrderSpec,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &Switch> {
+        self.0.values().filter(move |switch| {
             switch.state != TradingState::Active && !switch.is_over(now) && switch.scope.covers(broker, spec)
-        };
-        self.0.values().filter(over).max_by_key(|switch| switch.state)
+        })
     }
 }
 
@@ -207,10 +248,14 @@ mod tests {
             (Scope::Broker("mock".parse().unwrap()), r#"{"broker":"mock"}"#),
             (Scope::StrategyId("mean reversion".into()), r#"{"strategy_id":"mean reversion"}"#),
             (Scope::Symbol("BTCUSDT".parse().unwrap()), r#"{"symbol":"BTCUSDT"}"#),
+            (
+                Scope::StrategySymbol("mean reversion".into(), "BTCUSDT".parse().unwrap()),
+                r#"{"strategy_symbol":["mean reversion","BTCUSDT"]}"#,
+            ),
         ];
         for (scope, json) in scopes {
             let (kind, name) = scope.columns();
-            assert_eq!(Scope::from_columns(kind, name), Some(scope.clone()));
+            assert_eq!(Scope::from_columns(kind, &name), Some(scope.clone()));
             assert_eq!(serde_json::to_string(&scope).unwrap(), json);
             assert_eq!(serde_json::from_str::<Scope>(json).unwrap(), scope);
         }

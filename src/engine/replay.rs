@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::domain::control::Control;
 use crate::domain::event::OrderEvent;
-use crate::domain::ids::{BrokerName, Symbol};
 use crate::domain::order::Order;
-use crate::domain::order_type::Side;
-use crate::domain::position::Position;
-use crate::domain::trade::{BookedTrade, TradeChange};
+use crate::domain::position::{Book, Position};
+use crate::domain::rebuild::{Rebuild, Rebuilt};
+use crate::domain::trade::BookedTrade;
 use crate::ports::journal::{History, JournalError, JournalReader, TradeRow};
 
 /// Orders read at a time.
@@ -43,33 +42,23 @@ impl Report {
     }
 }
 
-type Key = (BrokerName, Symbol);
-
-#[derive(Default)]
-struct Rebuilt {
-    /// Fills, corrections and busts, each with the side of its order.
-    trades: Vec<(Side, OrderEvent)>,
-    /// Its reservations, before the trades are booked.
-    reserved: Option<Position>,
-}
-
 /// Reads the whole journal, oldest order first. Meant for a journal at rest: what is written meanwhile
 /// may show as a difference.
 pub async fn replay(reader: &dyn JournalReader) -> Result<Report, JournalError> {
     let mut report = Report::default();
-    let mut rebuilt: BTreeMap<Key, Rebuilt> = BTreeMap::new();
+    let mut rebuild = Rebuild::default();
     let mut after = 0;
     loop {
         let page = reader.history(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.admission;
         for history in &page {
-            compare_order(history, &mut rebuilt, &mut report);
+            compare_order(history, &mut rebuild, &mut report);
         }
     }
     compare_control(reader, &mut report).await?;
-    let stored = reader.positions().await?;
-    compare_positions(rebuilt, stored, &mut report);
+    let stored = reader.books().await?;
+    compare_positions(rebuild, stored, &mut report);
     Ok(report)
 }
 
@@ -92,7 +81,7 @@ async fn compare_control(reader: &dyn JournalReader, report: &mut Report) -> Res
     Ok(())
 }
 
-fn compare_order(history: &History, rebuilt: &mut BTreeMap<Key, Rebuilt>, report: &mut Report) {
+fn compare_order(history: &History, rebuild: &mut Rebuild, report: &mut Report) {
     let id = history.order.spec.id;
     report.orders += 1;
     report.events += history.events.len() as u64;
@@ -124,13 +113,7 @@ fn compare_order(history: &History, rebuilt: &mut BTreeMap<Key, Rebuilt>, report
     let trades: Vec<&OrderEvent> =
         history.events.iter().filter(|event| event.kind.trade().is_some()).collect();
     compare_trades(history, &trades, report);
-    let position = rebuilt.entry((order.broker.clone(), order.spec.symbol.clone())).or_default();
-    position.trades.extend(trades.into_iter().map(|event| (order.spec.side, event.clone())));
-    let reserved = position.reserved.get_or_insert(Position::FLAT);
-    if reserved
-        .reserve(order.spec.side, crate::domain::amount::Quantity::ZERO, order.reserved_quantity())
-        .is_none()
-    {
+    if rebuild.add(&order, &history.events).is_none() {
         report.differ(format!("order {id}: the reservations of {} are too large to add", order.spec.symbol));
     }
 }
@@ -167,42 +150,25 @@ fn compare_trades(history: &History, events: &[&OrderEvent], report: &mut Report
     }
 }
 
-fn compare_positions(
-    rebuilt: BTreeMap<Key, Rebuilt>,
-    stored: Vec<(BrokerName, Symbol, Position)>,
-    report: &mut Report,
-) {
-    let mut stored: BTreeMap<Key, Position> =
-        stored.into_iter().map(|(broker, symbol, position)| ((broker, symbol), position)).collect();
-    for (key, parts) in rebuilt {
-        let (broker, symbol) = &key;
-        let mut changes: Vec<(Side, TradeChange<'_>)> =
-            parts.trades.iter().filter_map(|(side, event)| Some((*side, event.kind.trade()?))).collect();
-        changes.sort_by_key(|(_, change)| change.position_sequence);
-        let gap = changes.iter().zip(1..).find(|((_, change), n)| change.position_sequence != *n);
-        if let Some(((_, change), n)) = gap {
-            report.differ(format!(
-                "position {broker} {symbol}: trade {} is number {}, expected {n}",
-                change.trade_id, change.position_sequence
-            ));
+fn compare_positions(rebuild: Rebuild, stored: Vec<(Book, Position)>, report: &mut Report) {
+    let mut stored: BTreeMap<Book, Position> = stored.into_iter().collect();
+    for Rebuilt { book, position, misplaced } in rebuild.finish() {
+        if let Some(misplaced) = misplaced {
+            report.differ(format!("position {book}: {misplaced}"));
         }
-        let start = parts.reserved.unwrap_or(Position::FLAT);
-        let expected =
-            changes.iter().try_fold(start, |position, (side, change)| position.booked(*side, change));
-        let found = stored.remove(&key).unwrap_or(Position::FLAT);
+        let found = stored.remove(&book).unwrap_or(Position::FLAT);
         report.positions += 1;
-        match expected {
+        match position {
             Some(expected) if expected == found => {}
-            Some(expected) => report
-                .differ(format!("position {broker} {symbol}: stored {found:?}, events say {expected:?}")),
-            None => report.differ(format!("position {broker} {symbol}: its trades are too large to add")),
+            Some(expected) => {
+                report.differ(format!("position {book}: stored {found:?}, events say {expected:?}"));
+            }
+            None => report.differ(format!("position {book}: its trades are too large to add")),
         }
     }
-    for ((broker, symbol), position) in stored {
+    for (book, position) in stored {
         if position != Position::FLAT {
-            report.differ(format!(
-                "position {broker} {symbol}: stored {position:?}, events know nothing of it"
-            ));
+            report.differ(format!("position {book}: stored {position:?}, events know nothing of it"));
         }
     }
 }

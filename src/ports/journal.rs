@@ -1,5 +1,6 @@
 //! Where everything is kept: one durable transaction after another.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,14 +10,16 @@ use crate::domain::control::{Control, ControlEvent};
 use crate::domain::decide::{Decision, Input};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, RequestKey, Symbol};
+use crate::domain::ledger::SessionKey;
 use crate::domain::order::{ContentHash, Order};
 use crate::domain::order_type::Side;
-use crate::domain::position::Position;
+use crate::domain::position::{Book, Position};
 use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::risk::LimitRow;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::trade::BookedTrade;
+use crate::domain::trading_state::Scope;
 
 use super::publisher::OutcomeKey;
 
@@ -71,7 +74,14 @@ pub trait JournalReader: Send + Sync {
 
     async fn events(&self, order: OrderId) -> Result<Vec<OrderEvent>, JournalError>;
 
-    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError>;
+    /// Positions of accounts and of strategies; by symbol, broker and strategy.
+    async fn books(&self) -> Result<Vec<(Book, Position)>, JournalError>;
+
+    /// Those of accounts alone.
+    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError> {
+        let accounts = self.books().await?.into_iter().filter(|(book, _)| book.strategy.is_none());
+        Ok(accounts.map(|(book, position)| (book.broker, book.symbol, position)).collect())
+    }
 
     /// The limits in force and the trading state.
     async fn control(&self) -> Result<Control, JournalError>;
@@ -206,15 +216,15 @@ pub struct TradeRow {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RiskCounters {
     /// Risk-carrying requests of the second that ends now.
-    pub recent_orders: Vec<(Symbol, u64)>,
-    /// The newest session's start, and the profit and loss at that time.
-    pub sessions: Vec<(BrokerName, Symbol, Timestamp, Amount)>,
+    pub recent_orders: BTreeMap<Scope, u64>,
+    /// The newest session's start, and what the book had earned by then.
+    pub sessions: BTreeMap<SessionKey, (Timestamp, Amount)>,
 }
 
 impl RiskCounters {
     #[must_use]
-    pub fn recent(&self, symbol: &Symbol) -> u64 {
-        self.recent_orders.iter().find(|(counted, _)| counted == symbol).map_or(0, |(_, count)| *count)
+    pub fn recent(&self, scope: &Scope) -> u64 {
+        self.recent_orders.get(scope).copied().unwrap_or(0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looks for what nobody works on any more, for what Redis lost, and for what the broker has otherwise. One worker at
 //! a time does it for all; every decision on the way is fenced by itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use crate::crash::{self, Point};
 use crate::domain::ids::RequestKey;
 use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
+use crate::domain::trading_state::{Scope, TradingState};
 use crate::engine::{Compared, EngineError};
 use crate::ports::inbox::Incarnation;
 
@@ -80,9 +81,16 @@ pub(super) async fn run(context: Context, waiting: Sender) {
 async fn trading_state(context: &Context) {
     match context.engine.reader.control().await {
         Ok(control) => {
+            let now = context.engine.clock.now();
+            let mut strictest: BTreeMap<&Scope, TradingState> = BTreeMap::new();
             for switch in control.trading.iter() {
-                let (scope, name) = switch.scope.columns();
-                context.metrics.trading_state(scope, name, switch.state as u64);
+                let state = if switch.is_over(now) { TradingState::Active } else { switch.state };
+                let known = strictest.entry(&switch.scope).or_insert(state);
+                *known = (*known).max(state);
+            }
+            for (scope, state) in strictest {
+                let (scope, name) = scope.columns();
+                context.metrics.trading_state(scope, &name, state as u64);
             }
         }
         Err(error) => context.blame("reading the trading state", &error.into()),

@@ -41,6 +41,7 @@ pub(crate) fn rules(profile: Profile) -> Rules {
         },
         max_quote_age_us: 5_000_000,
         session_start_us: 0,
+        contracts: Arc::default(),
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: LEASE_US,
@@ -54,15 +55,7 @@ pub(crate) fn one_shot() -> Rules {
 }
 
 pub(crate) fn limits(max_position: Limit) -> LimitRow {
-    LimitRow {
-        symbol: "*".into(),
-        max_order_quantity: Limit::Unlimited,
-        max_order_notional: Limit::Unlimited,
-        max_position,
-        max_daily_loss: Limit::Unlimited,
-        price_collar_pct: Limit::Unlimited,
-        max_orders_per_second: Limit::Unlimited,
-    }
+    LimitRow { max_position, ..LimitRow::unlimited("*") }
 }
 
 pub(crate) fn broker() -> BrokerName {
@@ -218,7 +211,7 @@ pub(crate) fn outcome(decision: &Decision) -> &Outcome {
 /// An order whose first attempt is journaled, and its lease's epoch, as a broker is handed it.
 pub(crate) fn attempted(spec: OrderSpec, profile: Profile, now: Timestamp) -> (Arc<Order>, u64) {
     let mut ledger = Ledger::new(now, IdSource::new(spec.id.0));
-    ledger.control_mut().limits.insert("*".into(), limits(Limit::Unlimited));
+    ledger.control_mut().limits.insert(limits(Limit::Unlimited));
     let input = admit("w", 1, Request::Submit(Box::new(spec)), 1);
     let decision = rules(profile).decide(&mut ledger, &input).unwrap();
     match decision.effect {

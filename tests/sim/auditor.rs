@@ -9,7 +9,7 @@ use order_execution::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use order_execution::domain::ledger::{Ledger, OrderRecord};
 use order_execution::domain::order::Order;
 use order_execution::domain::order_type::Side;
-use order_execution::domain::position::Position;
+use order_execution::domain::position::{Book, Position};
 use order_execution::domain::status::Status;
 use order_execution::domain::trading_state::TradingState;
 use rust_decimal::Decimal;
@@ -51,6 +51,16 @@ pub(crate) struct Auditor {
 
 fn key(order: &Order) -> (BrokerName, Symbol) {
     (order.broker.clone(), order.spec.symbol.clone())
+}
+
+fn book(order: &Order) -> Book {
+    Book::account(order.broker.clone(), order.spec.symbol.clone())
+}
+
+/// The accounts' among some books.
+fn accounts(books: &HashSet<Book>) -> impl Iterator<Item = (BrokerName, Symbol)> {
+    let accounts = books.iter().filter(|book| book.strategy.is_none());
+    accounts.map(|book| (book.broker.clone(), book.symbol.clone()))
 }
 
 fn share(record: &OrderRecord) -> Sums {
@@ -110,9 +120,13 @@ impl Auditor {
             sums.reserved_sell += share.reserved_sell;
             touched.push(key);
         }
-        for key in touched.into_iter().chain(changes.positions.iter().cloned()) {
+        for key in touched.into_iter().chain(accounts(&changes.positions)) {
             // One that was never written is flat.
-            let position = tables.positions.get(&key).cloned().unwrap_or(Position::FLAT);
+            let position = tables
+                .positions
+                .get(&Book::account(key.0.clone(), key.1.clone()))
+                .cloned()
+                .unwrap_or(Position::FLAT);
             let sums = seen.sums.entry(key.clone()).or_default();
             let has = (position.quantity.get(), position.reserved_buy.get(), position.reserved_sell.get());
             if has != (sums.filled, sums.reserved_buy, sums.reserved_sell) {
@@ -155,7 +169,7 @@ impl Auditor {
     }
 
     fn check_limit(&self, tables: &Tables, order: &Order) {
-        let position = tables.positions.get(&key(order)).cloned().unwrap_or(Position::FLAT);
+        let position = tables.positions.get(&book(order)).cloned().unwrap_or(Position::FLAT);
         let quantity = position.quantity.get();
         let worst = match order.spec.side {
             Side::Buy => quantity + position.reserved_buy.get(),
@@ -172,11 +186,11 @@ impl Auditor {
     /// No attempt passes the kill switch as it stood when its transaction began.
     fn check_trading_state(&self, tables: &Tables, ledger: &Ledger, order: &Order) {
         let client = &order.spec.client_order_id;
-        match ledger.control.trading.strictest(&order.broker, &order.spec, ledger.now).map(|over| over.state)
-        {
+        let over = ledger.control.trading.over(&order.broker, &order.spec, ledger.now);
+        match over.map(|switch| switch.state).max() {
             Some(TradingState::Halted) => self.fail(format!("halt: {client} is attempted all the same")),
             Some(TradingState::ReduceOnly) => {
-                let position = tables.positions.get(&key(order)).cloned().unwrap_or(Position::FLAT);
+                let position = tables.positions.get(&book(order)).cloned().unwrap_or(Position::FLAT);
                 let held = match order.spec.side {
                     Side::Buy => -position.quantity.get(),
                     Side::Sell => position.quantity.get(),

@@ -22,7 +22,7 @@ use crate::domain::profile::Profile;
 use crate::domain::refusal::Code;
 use crate::domain::report::Answer;
 use crate::domain::request::{Received, Request};
-use crate::domain::risk::{Limit, LimitRow, RiskApproved};
+use crate::domain::risk::{LimitRow, RiskApproved};
 use crate::domain::venue::Venue;
 use crate::ports::broker::{Broker, EmbeddedBroker, Replacing, Submission};
 use crate::ports::clock::Clock;
@@ -86,6 +86,7 @@ async fn lab() -> Lab {
         venue: venue.clone(),
         max_quote_age_us: 60_000_000,
         session_start_us: 0,
+        contracts: Arc::default(),
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: 10_000_000,
@@ -96,15 +97,7 @@ async fn lab() -> Lab {
     let opened =
         SqliteJournal::open(&settings, Arc::new(rules), Arc::new(SystemClock), Arc::new(Nobody)).await;
     let journal = Arc::new(opened.unwrap().0);
-    let row = LimitRow {
-        symbol: "*".into(),
-        max_order_quantity: Limit::Unlimited,
-        max_order_notional: Limit::Unlimited,
-        max_position: Limit::Unlimited,
-        max_daily_loss: Limit::Unlimited,
-        price_collar_pct: Limit::Unlimited,
-        max_orders_per_second: Limit::Unlimited,
-    };
+    let row = LimitRow::unlimited("*");
     journal.init_limits(&[row]).await.unwrap();
     let feed = Arc::new(Feed::default());
     feed.say("99", "101");

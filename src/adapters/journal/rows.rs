@@ -8,18 +8,22 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::amount::{Amount, Quantity};
+use crate::domain::contract::Contract;
 use crate::domain::control::Control;
 use crate::domain::event::{Commission, OrderEvent};
 use crate::domain::ids::{BrokerName, ClientOrderId, EntryId, OrderId, RequestKey, Symbol};
-use crate::domain::ledger::{Lease, OrderRecord, RequestRecord, Target};
+use crate::domain::ledger::{FillsOf, Lease, Ledger, OrderRecord, RequestRecord, SessionKey, Target};
 use crate::domain::order::{ContentHash, Order, OrderSpec, OrderState};
-use crate::domain::position::Position;
+use crate::domain::order_type::Side;
+use crate::domain::position::{Book, Position};
+use crate::domain::rebuild::Rebuild;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::{Outcome, OutcomeResult, RequestKind};
-use crate::domain::risk::LimitRow;
+use crate::domain::risk::{LimitRow, Limits};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::trade::{BookedTrade, TradeTerms};
+use crate::domain::trading_state::Scope;
 use crate::ports::journal::{Abandoned, ControlEntry, History, RiskCounters, TradeRow};
 
 /// A row of either database: the columns have the same names, amounts come as exact decimal text.
@@ -197,11 +201,55 @@ pub(super) fn position(row: &impl Row) -> Result<Position, sqlx::Error> {
         cost: parse(row, "cost")?,
         realized_pnl: parse(row, "realized_pnl")?,
         commission: parse(row, "commission")?,
+        unvalued_commissions: unsigned(row, "unvalued_commissions")?,
+        account_pnl: parse(row, "account_pnl")?,
         sequence: unsigned(row, "sequence")?,
         closed_at: unsigned(row, "closed_at")?,
         reserved_buy: parse::<Quantity>(row, "reserved_buy")?,
         reserved_sell: parse(row, "reserved_sell")?,
+        open_orders: unsigned(row, "open_orders")?,
+        contract: contract(row)?,
     })
+}
+
+/// Whose position a row is.
+pub(super) fn book(row: &impl Row) -> Result<Book, sqlx::Error> {
+    let (broker, symbol) = instrument(row)?;
+    Ok(Book { broker, symbol, strategy: strategy(row)? })
+}
+
+fn strategy(row: &impl Row) -> Result<Option<Arc<str>>, sqlx::Error> {
+    let text = row.text("strategy_id")?;
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+/// `NULL` for a plain one.
+pub(super) fn contract_text(contract: Option<&Contract>) -> Result<Option<String>, sqlx::Error> {
+    let json = contract.map(serde_json::to_string).transpose();
+    json.map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+fn contract(row: &impl Row) -> Result<Option<Arc<Contract>>, sqlx::Error> {
+    let text = row.text_or_null("contract")?;
+    let read = |text| serde_json::from_str(text).map_err(|error| unreadable("contract", error));
+    text.map(read).transpose()
+}
+
+pub(super) fn scope(row: &impl Row) -> Result<Scope, sqlx::Error> {
+    let (kind, name) = (row.text("scope")?, row.text("name")?);
+    Scope::from_columns(kind, name).ok_or_else(|| unreadable("scope", format!("{kind} {name}")))
+}
+
+pub(super) fn session(row: &impl Row) -> Result<(SessionKey, Timestamp, Amount), sqlx::Error> {
+    let of_a_book = row.text("scope")?.is_empty();
+    let key = SessionKey { scope: if of_a_book { None } else { Some(scope(row)?) }, book: book(row)? };
+    Ok((key, timestamp(row, "start_us")?, parse(row, "base")?))
+}
+
+pub(super) fn fills(row: &impl Row) -> Result<(FillsOf, Timestamp, u64), sqlx::Error> {
+    let side = if row.text("side")? == Side::Buy.as_str() { Side::Buy } else { Side::Sell };
+    let of = FillsOf { strategy: strategy(row)?, symbol: parse(row, "symbol")?, side };
+    Ok((of, timestamp(row, "at_us")?, unsigned(row, "fills")?))
 }
 
 pub(super) fn trade(row: &impl Row) -> Result<BookedTrade, sqlx::Error> {
@@ -217,9 +265,12 @@ pub(super) fn trade(row: &impl Row) -> Result<BookedTrade, sqlx::Error> {
     };
     let terms = match text("quantity")? {
         None => None,
-        Some(_) => {
-            Some(TradeTerms { quantity: parse(row, "quantity")?, price: parse(row, "price")?, commission })
-        }
+        Some(_) => Some(TradeTerms {
+            quantity: parse(row, "quantity")?,
+            price: parse(row, "price")?,
+            commission,
+            contract: contract(row)?,
+        }),
     };
     Ok(BookedTrade {
         terms,
@@ -291,11 +342,8 @@ pub(super) fn control_entry(row: &impl Row) -> Result<ControlEntry, sqlx::Error>
 }
 
 pub(super) fn risk_counters<R: Row>(recent: &[R], sessions: &[R]) -> Result<RiskCounters, sqlx::Error> {
-    let recent = recent.iter().map(|row| Ok((parse(row, "symbol")?, unsigned(row, "orders")?)));
-    let session = |row: &R| {
-        let (broker, symbol) = instrument(row)?;
-        Ok((broker, symbol, timestamp(row, "start_us")?, parse(row, "base")?))
-    };
+    let recent = recent.iter().map(|row| Ok((scope(row)?, unsigned(row, "orders")?)));
+    let session = |row: &R| session(row).map(|(key, start, base)| (key, (start, base)));
     Ok(RiskCounters {
         recent_orders: recent.collect::<Result<_, sqlx::Error>>()?,
         sessions: sessions.iter().map(session).collect::<Result<_, sqlx::Error>>()?,
@@ -311,10 +359,20 @@ pub(super) fn control<R: Row>(
     let mut control = Control { revision, ..Control::default() };
     let limit = |row: &R| serde_json::from_str(row.text("row")?).map_err(|error| unreadable("row", error));
     let limits: Vec<LimitRow> = limit_rows.iter().map(limit).collect::<Result<_, sqlx::Error>>()?;
-    control.set_limits(&limits);
+    control.limits = Limits::of_rows(&limits);
     for row in switches {
         let switch = serde_json::from_str(row.text("event")?).map_err(|error| unreadable("event", error))?;
         control.trading.set(switch);
     }
     Ok(control)
+}
+
+/// Books that were added up anew, for a ledger that writes all of them.
+pub(super) fn rebuilt(rebuild: Rebuild, mut ledger: Ledger) -> Result<Ledger, sqlx::Error> {
+    for one in rebuild.finish() {
+        let position = one.position.ok_or_else(|| unreadable("quantity", "trades are too large to add"))?;
+        ledger.changes.positions.insert(one.book.clone());
+        ledger.positions.insert(one.book, position);
+    }
+    Ok(ledger)
 }

@@ -245,21 +245,36 @@ impl<S: Store> Writer<S> {
         for input in inputs {
             self.rules.keys(input, &mut keys);
         }
-        let mut ledger = self.store.load(&keys, &self.recent).await.map_err(S::classify)?;
-        let mut decided = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            let decision = catch_unwind(AssertUnwindSafe(|| self.rules.decide(&mut ledger, input)))
-                .map_err(|panic| Failure::Inputs(panic_text(&*panic)))?;
-            decided.push(decision.map_err(|error| JournalError::Input { why: error.to_string() }));
+        let (mut decided, mut ledger) = self.decide(inputs, &keys).await?;
+        if !ledger.changes.control.is_empty() && !keys.control {
+            // A limit was breached: what stops its scope is decided while nobody else decides on anything.
+            keys.control = true;
+            self.store.rollback().await;
+            if self.store.begin().await.map_err(Failure::Database)? {
+                self.recent = Recent::default();
+            }
+            (decided, ledger) = self.decide(inputs, &keys).await?;
         }
-        if !ledger.changes.is_empty() {
+        if !ledger.is_unchanged() {
             self.store.append(&ledger).await.map_err(S::classify)?;
         }
         let left = self.store.mark(&self.marks).await.map_err(Failure::Database)?;
         Ok((decided, ledger, left))
     }
 
-    async fn commit(&mut self, (before, after): (Point, Point)) -> Result<(), sqlx::Error> {
+    async fn decide(&mut self, inputs: &[Input], keys: &Keys) -> Result<(Decided, Ledger), Failure> {
+        let mut ledger = self.store.load(keys, &self.recent).await.map_err(S::classify)?;
+        let mut decided = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let decision = catch_unwind(AssertUnwindSafe(|| self.rules.decide(&mut ledger, input)))
+                .map_err(|panic| Failure::Inputs(panic_text(&*panic)))?;
+            decided.push(decision.map_err(|error| JournalError::Input { why: error.to_string() }));
+        }
+        Ok((decided, ledger))
+    }
+
+    async fn commit(&mut self, points: Option<(Point, Point)>) -> Result<(), sqlx::Error> {
+        let Some((before, after)) = points else { return self.store.commit().await };
         crash::point(before);
         if crash::fails(before) {
             return Err(sqlx::Error::Protocol("a test says that the database failed".to_owned()));
@@ -329,15 +344,18 @@ impl<S: Store> Writer<S> {
     }
 }
 
-/// Where a test may make this batch's commit fail.
-fn crash_points(inputs: &[Input], decided: &Decided) -> (Point, Point) {
+/// Where a test may make this batch's commit fail. What people change for all orders has no such point.
+fn crash_points(inputs: &[Input], decided: &Decided) -> Option<(Point, Point)> {
     let any = |matches: fn(&Input) -> bool| inputs.iter().any(matches);
+    if !any(|input| !matches!(input, Input::Switch(_) | Input::SetLimits(_))) {
+        return None;
+    }
     let parks = decided
         .iter()
         .flatten()
         .flat_map(|decision| &decision.commits)
         .any(|commit| commit.events.iter().any(|event| matches!(event.kind, EventKind::Parked(_))));
-    if parks {
+    Some(if parks {
         (Point::RecordCommitBefore, Point::ParkCommitAfter)
     } else if any(|input| matches!(input, Input::Admit(_))) {
         (Point::AdmissionCommitBefore, Point::AdmissionCommitAfter)
@@ -345,7 +363,7 @@ fn crash_points(inputs: &[Input], decided: &Decided) -> (Point, Point) {
         (Point::FeedCommitBefore, Point::FeedCommitAfter)
     } else {
         (Point::RecordCommitBefore, Point::RecordCommitAfter)
-    }
+    })
 }
 
 fn weight(job: &Job) -> usize {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::app::AppError;
-use crate::config::{DatabaseKind, Limit, LimitRow, Settings};
+use crate::config::{DatabaseKind, Limit, LimitRow, OptionalLimits, Settings};
 use crate::runtime::private_redis::{Durability, PrivateRedis};
 
 use super::database::OwnDatabase;
@@ -93,5 +93,8 @@ fn prepare(settings: &mut Settings, bench: &Bench) {
         max_daily_loss: Limit::At(1_000_000_000.into()),
         price_collar_pct: Limit::At(5.into()),
         max_orders_per_second: Limit::At(10_000_000),
+        strategy_id: None,
+        account: false,
+        optional: OptionalLimits::default(),
     }];
 }

@@ -11,7 +11,7 @@ use crate::adapters::clock::SystemClock;
 use crate::app::AppError;
 use crate::cli::link::Link;
 use crate::cli::print;
-use crate::config::{self, Limit, LimitRow, MockInstrument, Settings};
+use crate::config::{self, Limit, LimitRow, MockInstrument, OptionalLimits, Settings};
 use crate::ports::clock::Clock;
 use crate::runtime::private_redis::{Durability, PrivateRedis};
 
@@ -109,5 +109,8 @@ fn limits(instrument: &Instrument) -> LimitRow {
         max_daily_loss: Limit::At(100_000.into()),
         price_collar_pct: Limit::At(5.into()),
         max_orders_per_second: Limit::At(100),
+        strategy_id: None,
+        account: false,
+        optional: OptionalLimits::default(),
     }
 }

@@ -1,15 +1,16 @@
 //! `risk apply`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::app::{self, AppError};
 use crate::config;
 use crate::domain::control::{Control, LimitsChange};
 use crate::domain::decide::{Effect, Input, SetLimits};
-use crate::domain::risk::{Limit, LimitRow};
+use crate::domain::risk::LimitRow;
 
 use super::super::{Call, Ending, journal, print, resolve, switch};
 
@@ -44,9 +45,9 @@ pub(super) struct Apply {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Difference {
     row: String,
-    control: &'static str,
-    from: Option<Limit>,
-    to: Option<Limit>,
+    control: String,
+    from: Option<String>,
+    to: Option<String>,
 }
 
 pub(super) async fn run(call: &Call, apply: &Apply) -> Result<Ending, AppError> {
@@ -85,52 +86,65 @@ pub(super) async fn run(call: &Call, apply: &Apply) -> Result<Ending, AppError> 
 }
 
 fn differences(control: &Control, rows: &[LimitRow]) -> Vec<Difference> {
-    let old: BTreeMap<String, &LimitRow> = control.limits.values().map(|row| (row.name(), row)).collect();
-    let new: BTreeMap<String, &LimitRow> = rows.iter().map(|row| (row.name(), row)).collect();
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let old: BTreeMap<String, Keys> = control.limits.rows().map(|row| (row.name(), keys(row))).collect();
+    let new: BTreeMap<String, Keys> = rows.iter().map(|row| (row.name(), keys(row))).collect();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut found = Vec::new();
-    for name in names {
-        let (old, new) = (old.get(name), new.get(name));
-        let limits = |row: Option<&&LimitRow>| row.map(|row| row.limits());
-        let (old, new) = (limits(old), limits(new));
-        let Some(controls) = old.or(new) else { continue };
-        for (nth, (control, _)) in controls.into_iter().enumerate() {
-            let at = |limits: &Option<[(&'static str, Limit); 6]>| limits.map(|limits| limits[nth].1);
-            let (from, to) = (at(&old), at(&new));
+    for row in names {
+        let (old, new) = (old.get(row), new.get(row));
+        let controls: BTreeSet<&String> = [old, new].into_iter().flatten().flat_map(BTreeMap::keys).collect();
+        for control in controls {
+            let at = |row: Option<&Keys>| row.and_then(|row| row.get(control).cloned());
+            let (from, to) = (at(old), at(new));
             if from != to {
-                found.push(Difference { row: name.clone(), control, from, to });
+                found.push(Difference { row: row.clone(), control: control.clone(), from, to });
             }
         }
     }
     found
 }
 
+/// What a row says, by key.
+type Keys = BTreeMap<String, String>;
+
+fn keys(row: &LimitRow) -> Keys {
+    let mut keys = Keys::new();
+    let optional = serde_json::to_value(&row.optional);
+    let all = serde_json::to_value(row).into_iter().chain(optional).filter_map(|value| match value {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    });
+    for (key, value) in all.flatten() {
+        let text = match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        if !matches!(key.as_str(), "symbol" | "strategy_id" | "account" | "optional") {
+            keys.insert(key, text);
+        }
+    }
+    keys
+}
+
 fn said(difference: &Difference) -> String {
     let Difference { row, control, from, to } = difference;
-    let text = |limit: &Option<Limit>| limit.map_or_else(|| "no row".to_owned(), |limit| limit.to_string());
+    let text = |limit: &Option<String>| limit.clone().unwrap_or_else(|| "none".to_owned());
     format!("{row}  {control}: {} -> {}", text(from), text(to))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::risk::{Limit, Limits};
 
     fn row(symbol: &str, max_position: Limit) -> LimitRow {
-        LimitRow {
-            symbol: symbol.into(),
-            max_order_quantity: Limit::Unlimited,
-            max_order_notional: Limit::At(5.into()),
-            max_position,
-            max_daily_loss: Limit::Unlimited,
-            price_collar_pct: Limit::Unlimited,
-            max_orders_per_second: Limit::Unlimited,
-        }
+        LimitRow { max_order_notional: Limit::At(5.into()), max_position, ..LimitRow::unlimited(symbol) }
     }
 
     #[test]
     fn only_what_changes_is_told() {
         let mut control = Control::default();
-        control.set_limits(&[row("*", Limit::At(1.into())), row("OLD", Limit::Unlimited)]);
+        control.limits = Limits::of_rows(&[row("*", Limit::At(1.into())), row("OLD", Limit::Unlimited)]);
         assert!(
             differences(&control, &[row("OLD", Limit::Unlimited), row("*", Limit::At(1.into()))]).is_empty()
         );
@@ -138,6 +152,6 @@ mod tests {
         assert_eq!(found.iter().map(said).collect::<Vec<_>>(), ["symbol *  max_position: 1 -> 2"]);
         let found = differences(&control, &[row("*", Limit::At(1.into()))]);
         assert_eq!(found.len(), 6, "{found:?}");
-        assert_eq!(said(&found[1]), "symbol OLD  max_order_notional: 5 -> no row");
+        assert_eq!(said(&found[1]), "symbol OLD  max_order_notional: 5 -> none");
     }
 }

@@ -8,7 +8,8 @@ use clap::Subcommand;
 use crate::api::risk::{self, LimitUse};
 use crate::app::{self, AppError};
 use crate::domain::risk::Limit;
-use crate::domain::trading_state::TradingState;
+use crate::domain::risk::controls;
+use crate::domain::trading_state::{Switch, TradingState};
 
 use super::table::{Align, Table, cell};
 use super::{Call, Ending, journal, positions, print};
@@ -40,6 +41,8 @@ enum What {
     Apply(apply::Apply),
     /// Who changed limits and the trading state, when and why; newest first
     Log(log::Log),
+    /// Every control there is, what it is configured with and what passes it
+    Controls(Controls),
 }
 
 pub(super) async fn run(call: &Call, arguments: &Risk) -> Result<Ending, AppError> {
@@ -47,22 +50,55 @@ pub(super) async fn run(call: &Call, arguments: &Risk) -> Result<Ending, AppErro
         None => show(call).await,
         Some(What::Apply(apply)) => apply::run(call, apply).await,
         Some(What::Log(log)) => log::run(call, log).await,
+        Some(What::Controls(how)) => show_controls(call, how),
     }
+}
+
+#[derive(Debug, clap::Args)]
+struct Controls {
+    /// As the page of the documentation
+    #[arg(long)]
+    markdown: bool,
+}
+
+fn show_controls(call: &Call, how: &Controls) -> Result<Ending, AppError> {
+    if how.markdown {
+        print::raw(&controls::markdown());
+    } else if call.json {
+        print::json(&controls::ALL)?;
+    } else {
+        let columns = vec![("code", Align::Left), ("control", Align::Left), ("keys", Align::Left)];
+        let mut table = Table::new(columns);
+        for control in controls::ALL {
+            let keys = if control.keys.is_empty() { "always on".to_owned() } else { control.keys.join(", ") };
+            table.row(vec![control.code.to_string(), control.name.to_owned(), keys]);
+        }
+        table.print();
+    }
+    Ok(Ending::Done)
 }
 
 async fn show(call: &Call) -> Result<Ending, AppError> {
     let reader = journal::open(&call.settings).await?;
     let control = reader.control().await?;
-    let held = reader.positions().await?;
+    let books = reader.books().await?;
     let counters = reader.risk_counters().await?;
-    let session_start = reader.now().await?.session_start(app::rules(&call.settings)?.session_start_us);
-    let valued = positions::valued(call, held.clone()).await?;
-    let uses = risk::usage(&control, &held, &valued, &counters, session_start);
+    let (rules, now) = (app::rules(&call.settings)?, reader.now().await?);
+    let marks = positions::prices(call, &books).await?;
+    let uses = risk::usage(&risk::State {
+        control: &control,
+        books: &books,
+        counters: &counters,
+        marks: &marks,
+        contracts: &rules.contracts,
+        session_start: now.session_start(rules.session_start_us),
+    });
     if call.json {
         print::json(&uses)?;
         return Ok(Ending::Done);
     }
-    for switch in control.trading.iter().filter(|switch| switch.state != TradingState::Active) {
+    let in_force = |switch: &&Switch| switch.state != TradingState::Active && !switch.is_over(now);
+    for switch in control.trading.iter().filter(in_force) {
         print::line(&format!(
             "{} in {} since {}, by {}: {}",
             switch.state, switch.scope, switch.timestamp, switch.by, switch.why

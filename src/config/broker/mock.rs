@@ -6,7 +6,10 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use crate::config::reader::Reader;
-use crate::config::scalar::{check_symbol, decimal_above_zero, decimal_up_to, milliseconds, whole};
+use crate::config::risk::currency;
+use crate::config::scalar::{
+    ORDER_TYPES, check_symbol, decimal_above_zero, decimal_up_to, flag, milliseconds, whole, word,
+};
 use crate::config::tree::Kind;
 
 const NOT_BUILT: [&str; 2] = ["max_open_orders", "breaker"];
@@ -49,7 +52,7 @@ pub enum MockProfile {
     OneShot,
 }
 
-/// Trading rules. All above zero; `None`: no such rule.
+/// Trading rules, and what is traded. All above zero; `None`: no such rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MockInstrument {
     pub tick_size: Option<Decimal>,
@@ -58,6 +61,18 @@ pub struct MockInstrument {
     pub max_quantity: Option<Decimal>,
     /// In the quote currency.
     pub min_notional: Option<Decimal>,
+    /// What one unit stands for; 1 where it is left out.
+    pub multiplier: Option<Decimal>,
+    /// Settled in the currency that it is not quoted in.
+    pub inverse: bool,
+    /// Of a spot pair: what is bought.
+    pub base: Option<String>,
+    /// What profit and loss are in.
+    pub currency: Option<String>,
+    /// `Some(false)`: it does not trade now.
+    pub trading: Option<bool>,
+    /// The types of orders that it takes.
+    pub order_types: Option<Vec<String>>,
 }
 
 impl MockSettings {
@@ -120,6 +135,12 @@ impl MockInstrument {
             min_quantity: table.read("min_quantity", decimal_above_zero),
             max_quantity: table.read("max_quantity", decimal_above_zero),
             min_notional: table.read("min_notional", decimal_above_zero),
+            multiplier: table.read("multiplier", decimal_above_zero),
+            inverse: table.read("inverse", flag()).unwrap_or(false),
+            base: table.read("base", currency()),
+            currency: table.read("currency", currency()),
+            trading: table.read("trading", flag()),
+            order_types: table.list("order_types", word(&ORDER_TYPES)),
         };
         instrument.validate(table);
         instrument
@@ -130,6 +151,9 @@ impl MockInstrument {
             && least > most
         {
             table.refuse("max_quantity", format!("must be at least min_quantity, {least}"));
+        }
+        if self.inverse && self.base.is_some() {
+            table.refuse("base", "is for spot pairs, which are not inverse: leave one of both out");
         }
     }
 }

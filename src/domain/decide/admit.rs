@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::domain::amount::{Amount, Quantity};
 use crate::domain::event::{Attempt, EventKind};
-use crate::domain::ids::{BrokerName, OrderId};
+use crate::domain::ids::OrderId;
 use crate::domain::ledger::{AttemptKind, AttemptRecord, Lease, Ledger, OrderRecord, RequestRecord};
-use crate::domain::market::Market;
 use crate::domain::order::{ApplyError, ContentHash, Order, OrderSpec};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::{OrderRef, Outcome, OutcomeResult, Received, Refused, Request, RequestKind};
-use crate::domain::risk::{self, RiskView};
+use crate::domain::risk;
 use crate::domain::status::Status;
 use crate::planted::{self, Bug};
 
+use super::judge::Asked;
 use super::{Admit, Decision, Effect, Rules, Wait, conclude};
 
 impl Rules {
@@ -139,12 +138,8 @@ impl Rules {
         content: ContentHash,
     ) -> Result<Decision, ApplyError> {
         let broker = self.route(spec.broker.as_ref(), &spec.symbol);
-        let recent = ledger.recent_orders.get(&spec.symbol).copied().unwrap_or(0);
-        let judgement = self.judge(ledger, &admit.view.market, spec, &broker, None, Some(recent));
-        if judgement.counts_in_rate {
-            *ledger.recent_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
-            *ledger.changes.counted_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
-        }
+        let asked = Asked { market: &admit.view.market, spec, broker: &broker, held: None, is_new: true };
+        let judgement = self.judge(ledger, &asked);
         let deadline = self.profile(&broker).deadline(admit.view.broker_time(&broker, ledger));
         let routed = OrderSpec { broker: Some(broker), ..spec.clone() };
         let created = EventKind::Created(Box::new(routed));
@@ -190,53 +185,6 @@ impl Rules {
             }
         };
         Ok(Decision { effect, commits: vec![commit] })
-    }
-
-    /// Judges an order, or new terms for one: `held` is the order as it is journaled, which has its share of the
-    /// position's reservation already. `recent`: see `RiskView`.
-    pub(super) fn judge(
-        &self,
-        ledger: &mut Ledger,
-        market: &Market,
-        spec: &OrderSpec,
-        broker: &BrokerName,
-        held: Option<&Order>,
-        recent: Option<u64>,
-    ) -> risk::Judgement {
-        let key = (broker.clone(), spec.symbol.clone());
-        let mut position = ledger.position(&key);
-        let (reserved, filled) = held
-            .map_or((Quantity::ZERO, Quantity::ZERO), |o| (o.reserved_quantity(), o.state.filled_quantity));
-        // What cannot be taken back out stays in: that judges more strictly, never less.
-        let _ = position.reserve(spec.side, reserved, Quantity::ZERO);
-        let session = ledger.now.session_start(self.session_start_us);
-        let base = match ledger.sessions.get(&key) {
-            Some((start, base)) if *start >= session => *base,
-            // The first order of a session sets the mark that its profit and loss count from.
-            _ => {
-                let market = market.tradable(ledger.now, self.max_quote_age_us);
-                let base = market.reference().and_then(|mark| position.equity(mark));
-                // Without a mark the order is refused for want of a price, and the next one sets it.
-                if let Some(base) = base {
-                    ledger.sessions.insert(key.clone(), (session, base));
-                    ledger.changes.sessions.insert(key);
-                }
-                base.unwrap_or(Amount::ZERO)
-            }
-        };
-        let control = ledger.control.clone();
-        let view = RiskView {
-            trading: control.trading.strictest(broker, spec, ledger.now),
-            limits: control.limits_of(&spec.symbol),
-            market,
-            position: &position,
-            session_base: base,
-            recent_orders: recent,
-            open_quantity: spec.quantity.saturating_sub(filled),
-            now: ledger.now,
-            max_quote_age_us: self.max_quote_age_us,
-        };
-        risk::judge(spec, &view)
     }
 }
 

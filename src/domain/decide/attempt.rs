@@ -19,6 +19,7 @@ use crate::domain::status::Status;
 use crate::planted::{self, Bug};
 
 use super::admit::{finished_before, result_of};
+use super::judge::Asked;
 use super::{Admit, Answered, Decision, Effect, Looked, Rules, View, Wait, conclude};
 
 /// Between two looks at a broker's books, or two attempts, at the start and at most.
@@ -91,8 +92,14 @@ impl Rules {
         if matches!(view.market, Market::Unknown) {
             return Ok(Decision::wait(Wait::Later { us: PAUSE_US.1 }));
         }
-        let refusal = self.judge(ledger, &view.market, &order.spec, &order.broker, Some(order), None).refusal;
-        if let Some(refusal) = refusal {
+        let asked = Asked {
+            market: &view.market,
+            spec: &order.spec,
+            broker: &order.broker,
+            held: Some(order),
+            is_new: false,
+        };
+        if let Some(refusal) = self.judge(ledger, &asked).refusal {
             return reject(ledger, order, Vec::new(), refusal);
         }
         let tick = self.tick_size(&order.spec.symbol);

@@ -59,8 +59,7 @@ impl Rules {
 
     /// The position that it would lead to must be exact too.
     fn check_sum(&self, ledger: &Ledger, spec: &OrderSpec) -> Result<(), Refusal> {
-        let position =
-            ledger.position(&(self.route(spec.broker.as_ref(), &spec.symbol), spec.symbol.clone()));
+        let position = ledger.position(&self.route(spec.broker.as_ref(), &spec.symbol), &spec.symbol);
         let open = position.reserved(spec.side).checked_add(spec.quantity);
         let sum = open.and_then(|open| amount::add(position.quantity.get(), spec.side.signed(open.get())));
         if sum.is_some() {

@@ -25,6 +25,10 @@ pub struct SetLimits {
 }
 
 pub(super) fn switch(ledger: &mut Ledger, to: &SwitchTo) -> Decision {
+    // After a loss that stopped it, what is lost from now on counts.
+    let before = ledger.control.trading.get(&to.scope).and_then(|switch| switch.loss_counts_from);
+    let stopped = ledger.control.trading.of_control(&to.scope, Code::DailyLoss);
+    let resumes = to.state == TradingState::Active && stopped.is_some_and(|by| !by.is_over(ledger.now));
     let switch = Switch {
         scope: to.scope.clone(),
         state: to.state,
@@ -33,6 +37,7 @@ pub(super) fn switch(ledger: &mut Ledger, to: &SwitchTo) -> Decision {
         timestamp: ledger.now,
         control: None,
         until: None,
+        loss_counts_from: if resumes { Some(ledger.now) } else { before },
     };
     ledger.change_control(ControlEvent::TradingState(switch));
     Decision::effect(Effect::Nothing)

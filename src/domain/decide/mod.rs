@@ -7,6 +7,7 @@ mod cancel;
 mod check;
 mod control;
 mod facts;
+mod judge;
 mod replace;
 mod resolve;
 mod sweep;
@@ -15,6 +16,7 @@ mod venue_inputs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::contract::Contracts;
 use super::event::Terms;
 use super::ids::{BrokerName, OrderId, RequestKey, Symbol};
 use super::ledger::{AttemptKind, Commit, Keys, Ledger, RestingPage};
@@ -227,6 +229,8 @@ pub struct Rules {
     pub brokers: BTreeSet<BrokerName>,
     /// The simulated broker, which works every order in mock mode.
     pub venue: Venue,
+    /// What fills come to in money.
+    pub contracts: Arc<Contracts>,
     /// Of the broker that works the orders.
     pub profile: Profile,
     /// For so long what provably was not executed is sent again.
@@ -301,7 +305,7 @@ impl Rules {
         }
     }
 
-    fn admit_keys(&self, received: &Received, keys: &mut Keys) {
+    fn admit_keys(&self, received: &Arc<Received>, keys: &mut Keys) {
         // Also of an entry that comes for the first time: Redis may have lost that it was delivered before.
         keys.requests.push(received.key.clone());
         match &received.request {
@@ -309,6 +313,7 @@ impl Rules {
                 keys.client_ids.push(spec.client_order_id.clone());
                 keys.orders.push(spec.id);
                 keys.instruments.push((self.route(spec.broker.as_ref(), &spec.symbol), spec.symbol.clone()));
+                keys.submitted.push(received.clone());
             }
             Request::Cancel(OrderRef::Client(id)) => keys.client_ids.push(id.clone()),
             Request::Cancel(OrderRef::Order(id)) => keys.orders.push(*id),
@@ -324,6 +329,13 @@ impl Rules {
 
     /// Decides on one input, on top of all that was decided in this transaction before.
     pub fn decide(&self, ledger: &mut Ledger, input: &Input) -> Result<Decision, ApplyError> {
+        ledger.contracts = self.contracts.clone();
+        let decision = self.decide_on(ledger, input)?;
+        self.watch_fills(ledger);
+        Ok(decision)
+    }
+
+    fn decide_on(&self, ledger: &mut Ledger, input: &Input) -> Result<Decision, ApplyError> {
         match input {
             Input::Admit(admit) => match &admit.received.request {
                 Request::Submit(spec) => self.admit_submit(ledger, admit, spec),

@@ -21,6 +21,7 @@ use crate::planted::{self, Bug};
 use super::admit::{finished_before, refused, remember};
 use super::attempt::{merge, note_answer, outcome_unknown};
 use super::cancel::{beyond_commands, too_late};
+use super::judge::Asked;
 use super::{Admit, Answered, Decision, Effect, ExecuteCommand, Looked, Rules, View, Wait, conclude};
 
 /// Between two looks, or two attempts.
@@ -64,14 +65,14 @@ impl Rules {
             Ok(spec) => spec,
             Err(refusal) => return refuse(ledger, order, refusal),
         };
-        let recent = ledger.recent_orders.get(&spec.symbol).copied().unwrap_or(0);
-        let judgement =
-            self.judge(ledger, &admit.view.market, &spec, &order.broker, Some(&order), Some(recent));
-        if judgement.counts_in_rate {
-            *ledger.recent_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
-            *ledger.changes.counted_orders.entry(spec.symbol.clone()).or_insert(0) += 1;
-        }
-        if let Some(refusal) = judgement.refusal {
+        let asked = Asked {
+            market: &admit.view.market,
+            spec: &spec,
+            broker: &order.broker,
+            held: Some(&order),
+            is_new: true,
+        };
+        if let Some(refusal) = self.judge(ledger, &asked).refusal {
             return refuse(ledger, order, refusal);
         }
         let Some((commit, epoch)) = self.request_replace(ledger, &admit.view, &order, &replace.terms, 0)?
@@ -299,8 +300,14 @@ impl Rules {
             return Ok(Decision::wait(Wait::Later { us: 10 * PAUSE_US }));
         }
         // Judged as if it were the first.
-        let judged = self.judge(ledger, &view.market, &spec, &order.broker, Some(order), None);
-        if let Some(refusal) = judged.refusal {
+        let asked = Asked {
+            market: &view.market,
+            spec: &spec,
+            broker: &order.broker,
+            held: Some(order),
+            is_new: false,
+        };
+        if let Some(refusal) = self.judge(ledger, &asked).refusal {
             return self.refuse_replace(ledger, request, order, refusal);
         }
         let Some((commit, epoch)) = self.request_replace(ledger, view, order, &pending.terms, after_us)?
@@ -354,7 +361,7 @@ impl Rules {
         changed.spec.take(&pending.terms);
         let spent_key = (command.broker.clone(), command.symbol.clone(), order.spec.side);
         let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
-        let position = ledger.position(&(command.broker.clone(), command.symbol.clone())).quantity.get();
+        let position = ledger.position(&command.broker, &command.symbol).quantity.get();
         let mut scene = Scene { market: &market, spent: &mut spent, position, now: ledger.now };
         let reports = match self.venue.on_replace(&changed, &mut scene) {
             Ok(reports) => reports,

@@ -134,6 +134,7 @@ fn hand_fills(ledger: &Ledger, order: &Order, fills: &[HandFill]) -> Result<Vec<
             commission: None,
             executed_at: ledger.now,
             position_sequence: 0,
+            contract: None,
         })
     };
     Ok(numbered.map(fill).collect())

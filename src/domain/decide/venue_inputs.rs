@@ -40,7 +40,7 @@ impl Rules {
             let spent_key = (execute.broker.clone(), execute.symbol.clone(), record.order.spec.side);
             let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
             let market = execute.market.tradable(ledger.now, self.max_quote_age_us);
-            let position = ledger.position(&(execute.broker.clone(), execute.symbol.clone())).quantity.get();
+            let position = ledger.position(&execute.broker, &execute.symbol).quantity.get();
             let mut scene = Scene { market: &market, spent: &mut spent, position, now: ledger.now };
             let reports = self.venue.on_submit(&approved, &mut scene);
             let (commit, rejected) = record_reports(ledger, &record.order, &reports)?;
@@ -81,7 +81,7 @@ impl Rules {
             }
             let spent_key = (tick.broker.clone(), tick.symbol.clone(), order.spec.side);
             let mut spent = ledger.spent.get(&spent_key).copied().unwrap_or_default();
-            let position = ledger.position(&(tick.broker.clone(), tick.symbol.clone())).quantity.get();
+            let position = ledger.position(&tick.broker, &tick.symbol).quantity.get();
             let mut scene = Scene { market: &market, spent: &mut spent, position, now: ledger.now };
             let reports = self.venue.on_quote(&order, &mut scene);
             if reports.is_empty() {

@@ -4,23 +4,28 @@
 //! is seen by anybody before that transaction is durable.
 
 mod records;
+mod risk;
+mod wanted;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use crate::domain::amount::{Amount, Quantity};
+use crate::domain::amount::{Price, Quantity};
+use crate::domain::contract::Contracts;
 use crate::domain::control::{Control, ControlEvent};
-use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::event::{Commission, EventKind, OrderEvent};
 use crate::domain::ids::{BrokerName, ClientOrderId, IdSource, OrderId, RequestKey, Symbol};
-use crate::domain::order::{ApplyError, ContentHash, Order};
+use crate::domain::order::{ApplyError, ContentHash, Order, OrderSpec};
 use crate::domain::order_type::Side;
-use crate::domain::position::Position;
-use crate::domain::request::{CancelFilter, OrderRef, Outcome};
-use crate::domain::risk::LimitRow;
+use crate::domain::position::{Book, Position};
+use crate::domain::request::{CancelFilter, OrderRef, Outcome, Received, Request};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
-use crate::domain::trade::BookedTrade;
+use crate::domain::trade::{BookedTrade, TradeChange};
 use crate::domain::venue::Spent;
+
+pub use risk::{CounterChanges, Counters, FillsOf, Mark, SessionKey};
+pub use wanted::Wanted;
 
 pub use records::{
     Answered, AttemptKind, AttemptRecord, Commit, Difference, Lease, OrderRecord, RequestRecord, Target,
@@ -37,6 +42,8 @@ pub struct Keys {
     /// Entries whose order is wanted, whatever its ids.
     pub entries: Vec<RequestKey>,
     pub instruments: Vec<(BrokerName, Symbol)>,
+    /// Orders that are submitted, for what is counted by their strategies and contents.
+    pub submitted: Vec<Arc<Received>>,
     /// Orders whose trades must be compared with what the broker tells.
     pub with_trades: Vec<OrderRef>,
     /// Every order that is not terminal and that one of these means, where its request is not known yet.
@@ -45,6 +52,16 @@ pub struct Keys {
     pub resting: Vec<RestingPage>,
     /// What holds for all orders is to be changed: nobody decides on an order meanwhile.
     pub control: bool,
+}
+
+impl Keys {
+    /// What is submitted.
+    pub fn specs(&self) -> impl Iterator<Item = &OrderSpec> {
+        self.submitted.iter().filter_map(|received| match &received.request {
+            Request::Submit(spec) => Some(&**spec),
+            _ => None,
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -67,13 +84,13 @@ pub struct Ledger {
     pub by_client_id: HashMap<ClientOrderId, OrderId>,
     pub requests: HashMap<RequestKey, Vec<RequestRecord>>,
     pub outcomes: HashMap<RequestKey, Vec<Outcome>>,
-    pub positions: BTreeMap<(BrokerName, Symbol), Position>,
+    pub positions: BTreeMap<Book, Position>,
+    /// What fills come to in money.
+    pub contracts: Arc<Contracts>,
     /// The limits in force and the trading state.
     pub control: Arc<Control>,
-    /// Risk-carrying requests of the second that ends now.
-    pub recent_orders: HashMap<Symbol, u64>,
-    /// Start of the session, and the profit and loss at that time.
-    pub sessions: HashMap<(BrokerName, Symbol), (Timestamp, Amount)>,
+    /// What limits have counted.
+    pub risk: Counters,
     pub spent: HashMap<(BrokerName, Symbol, Side), Spent>,
     /// What is booked of the loaded orders' trades.
     pub trades: HashMap<(OrderId, String), BookedTrade>,
@@ -105,23 +122,18 @@ pub struct Changes {
     pub attempts: Vec<AttemptRecord>,
     pub answers: Vec<AttemptRecord>,
     pub trades: Vec<TradeRecord>,
-    pub positions: HashSet<(BrokerName, Symbol)>,
-    pub counted_orders: HashMap<Symbol, u64>,
-    pub sessions: HashSet<(BrokerName, Symbol)>,
+    pub positions: HashSet<Book>,
     pub spent: HashSet<(BrokerName, Symbol, Side)>,
     /// What people, or breaches of limits, changed for all orders.
     pub control: Vec<ControlEvent>,
 }
 
 impl Changes {
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.commits.is_empty()
             && self.changed_orders.is_empty()
             && self.requests.is_empty()
             && self.outcomes.is_empty()
-            && self.counted_orders.is_empty()
-            && self.sessions.is_empty()
             && self.targets.is_empty()
             && self.differences.is_empty()
             && self.cursors.is_empty()
@@ -143,9 +155,9 @@ impl Ledger {
             requests: HashMap::new(),
             outcomes: HashMap::new(),
             positions: BTreeMap::new(),
+            contracts: Arc::default(),
             control: Arc::default(),
-            recent_orders: HashMap::new(),
-            sessions: HashMap::new(),
+            risk: Counters::default(),
             spent: HashMap::new(),
             trades: HashMap::new(),
             resting: HashMap::new(),
@@ -155,14 +167,15 @@ impl Ledger {
         }
     }
 
+    /// Nothing is to be appended.
     #[must_use]
-    pub fn order(&self, id: &OrderId) -> Option<&OrderRecord> {
-        self.orders.get(id)
+    pub fn is_unchanged(&self) -> bool {
+        self.changes.is_empty() && self.risk.changes.is_empty()
     }
 
     #[must_use]
-    pub fn limits_of(&self, symbol: &Symbol) -> Option<&LimitRow> {
-        self.control.limits_of(symbol)
+    pub fn order(&self, id: &OrderId) -> Option<&OrderRecord> {
+        self.orders.get(id)
     }
 
     /// For whoever fills the ledger.
@@ -221,13 +234,15 @@ impl Ledger {
             passed.extend(order.as_ref().map(|order| order.state.status));
         }
         let order = order.ok_or(ApplyError::NotCreated("nothing"))?;
-        let key = (order.broker.clone(), order.spec.symbol.clone());
-        if !order.reserved_quantity().is_zero() {
-            let mut position = self.position(&key);
-            position
-                .reserve(order.spec.side, Quantity::ZERO, order.reserved_quantity())
-                .ok_or_else(|| overflow(&order))?;
-            self.set_position(key, position);
+        if order.is_live() {
+            for book in order.books() {
+                let mut position = self.book(&book);
+                position
+                    .reserve(order.spec.side, Quantity::ZERO, order.reserved_quantity())
+                    .ok_or_else(|| overflow(&order))?;
+                position.open_orders += 1;
+                self.set_position(book, position);
+            }
         }
         let record = make(Arc::new(order));
         let commit = Arc::new(Commit {
@@ -254,19 +269,18 @@ impl Ledger {
             return Ok(None);
         }
         let mut order = (*record.order).clone();
-        let key = (order.broker.clone(), order.spec.symbol.clone());
-        let mut position = self.position(&key);
-        let before = (position.clone(), order.reserved_quantity());
+        let mut books = Books::of(self, &order);
         let mut trades = Vec::new();
         let mut passed: Vec<Status> = Vec::with_capacity(kinds.len());
         let mut events = self.stamp(order.state.version, kinds);
-        let mut replaced = false;
+        let (mut replaced, mut fills) = (false, 0);
         for event in &mut events {
-            if let Some(trade_id) = place(&mut event.kind, position.sequence + 1, |trade_id| {
+            value(&mut event.kind, &order.spec.symbol, &self.contracts);
+            if let Some(trade_id) = place(&mut event.kind, books.sequence() + 1, |trade_id| {
                 self.booked(&trades, id, trade_id).map(|trade| trade.booked_at)
             }) && let Some(change) = event.kind.trade()
             {
-                position = position.booked(order.spec.side, &change).ok_or_else(|| overflow(&order))?;
+                books.book(&change).ok_or_else(|| overflow(&order))?;
                 let trade = BookedTrade::after(self.booked(&trades, id, &trade_id), &change);
                 trades.push(TradeRecord {
                     broker: order.broker.clone(),
@@ -277,6 +291,7 @@ impl Ledger {
                     trade,
                 });
             }
+            fills += u32::from(matches!(event.kind, EventKind::Fill(_)));
             let from = order.state.status;
             order.apply(event)?;
             if order.state.status != from || matches!(event.kind, EventKind::Fill(_)) {
@@ -287,12 +302,12 @@ impl Ledger {
         if replaced {
             self.changes.replaced_orders.insert(id);
         }
+        self.count_fills(&order, fills);
         passed.dedup();
-        position
-            .reserve(order.spec.side, before.1, order.reserved_quantity())
-            .ok_or_else(|| overflow(&order))?;
-        if position != before.0 {
-            self.set_position(key, position);
+        for (book, position) in books.after(&order).ok_or_else(|| overflow(&order))? {
+            if self.positions.get(&book) != Some(&position) {
+                self.set_position(book, position);
+            }
         }
         self.trades.extend(trades.iter().map(|trade| ((id, trade.trade_id.clone()), trade.trade.clone())));
         self.changes.trades.extend(trades);
@@ -313,20 +328,43 @@ impl Ledger {
         Ok(Some(commit))
     }
 
+    /// Where a limit counts them.
+    fn count_fills(&mut self, order: &Order, fills: u32) {
+        let strategy = order.spec.strategy_id.as_deref();
+        let limits = &self.control.limits;
+        if fills == 0
+            || !limits.of(&order.spec.symbol, strategy).iter().any(|r| r.optional.max_fills.is_some())
+        {
+            return;
+        }
+        let of = FillsOf {
+            strategy: strategy.map(Arc::from),
+            symbol: order.spec.symbol.clone(),
+            side: order.spec.side,
+        };
+        (0..fills).for_each(|_| self.risk.count_fill(of.clone(), self.now));
+    }
+
     /// What is booked under a trade id, with what `more` books.
     fn booked<'a>(&'a self, more: &'a [TradeRecord], id: OrderId, trade_id: &str) -> Option<&'a BookedTrade> {
         let newest = more.iter().rev().find(|record| record.trade_id == trade_id).map(|record| &record.trade);
         newest.or_else(|| self.trades.get(&(id, trade_id.to_owned())))
     }
 
+    /// The account's.
     #[must_use]
-    pub fn position(&self, key: &(BrokerName, Symbol)) -> Position {
-        self.positions.get(key).cloned().unwrap_or(Position::FLAT)
+    pub fn position(&self, broker: &BrokerName, symbol: &Symbol) -> Position {
+        self.book(&Book::account(broker.clone(), symbol.clone()))
     }
 
-    fn set_position(&mut self, key: (BrokerName, Symbol), position: Position) {
-        self.changes.positions.insert(key.clone());
-        self.positions.insert(key, position);
+    #[must_use]
+    pub fn book(&self, book: &Book) -> Position {
+        self.positions.get(book).cloned().unwrap_or(Position::FLAT)
+    }
+
+    fn set_position(&mut self, book: Book, position: Position) {
+        self.changes.positions.insert(book.clone());
+        self.positions.insert(book, position);
     }
 
     fn stamp(&mut self, version: u64, kinds: Vec<EventKind>) -> Vec<OrderEvent> {
@@ -335,6 +373,69 @@ impl Ledger {
         stamped
             .map(|(kind, version)| OrderEvent { event_id: ids.draw(), version, timestamp: now, kind })
             .collect()
+    }
+}
+
+/// The books that an order's fills are added up in, the account's first.
+struct Books {
+    side: Side,
+    was_live: bool,
+    reserved: Quantity,
+    books: Vec<(Book, Position)>,
+}
+
+impl Books {
+    fn of(ledger: &Ledger, order: &Order) -> Self {
+        let books = order.books().map(|book| {
+            let position = ledger.book(&book);
+            (book, position)
+        });
+        Self {
+            side: order.spec.side,
+            was_live: order.is_live(),
+            reserved: order.reserved_quantity(),
+            books: books.collect(),
+        }
+    }
+
+    /// Of the last trade of the symbol at the broker.
+    fn sequence(&self) -> u64 {
+        self.books.first().map_or(0, |(_, position)| position.sequence)
+    }
+
+    fn book(&mut self, change: &TradeChange<'_>) -> Option<()> {
+        for (_, position) in &mut self.books {
+            *position = position.booked(self.side, change)?;
+        }
+        Some(())
+    }
+
+    /// With what the order by now reserves.
+    fn after(mut self, order: &Order) -> Option<Vec<(Book, Position)>> {
+        for (_, position) in &mut self.books {
+            position.reserve(self.side, self.reserved, order.reserved_quantity())?;
+            position.open_orders = position.open_orders.checked_sub(u64::from(self.was_live))?;
+            position.open_orders += u64::from(order.is_live());
+        }
+        Some(self.books)
+    }
+}
+
+/// Writes down with a fill what it comes to in money, where that is not quantity times price: what the instrument is
+/// like by now, and what its commission is worth.
+fn value(kind: &mut EventKind, symbol: &Symbol, contracts: &Contracts) {
+    let commission = |paid: &mut Option<Commission>, price: Price| {
+        if let Some(paid) = paid.as_mut().filter(|paid| paid.quote_value.is_none()) {
+            paid.quote_value = contracts.commission_value(symbol, paid, price);
+        }
+    };
+    match kind {
+        EventKind::Fill(fill) => {
+            fill.contract = contracts.of(symbol).cloned();
+            commission(&mut fill.commission, fill.price);
+        }
+        EventKind::TradeCorrected(by) => commission(&mut by.now.commission, by.now.price),
+        _ => {}
     }
 }
 

@@ -56,6 +56,7 @@ fn partly_filled() -> Vec<EventKind> {
             }),
             executed_at: at(9),
             position_sequence: 1,
+            contract: None,
         }),
         EventKind::ReplaceRequested(ReplaceRequest {
             terms: Terms { price: Some("1".parse().unwrap()), ..Terms::default() },

@@ -163,7 +163,7 @@ pub(crate) async fn limits_are_loaded_once(under: &impl JournalUnderTest) {
     let loaded: Vec<bool> = loaded.into_iter().map(Result::unwrap).collect();
     assert_eq!(loaded.iter().filter(|loaded| **loaded).count(), 1, "{loaded:?}");
     let winner = usize::from(loaded[1]);
-    let in_force = async || a.reader.control().await.unwrap().limits.into_values().collect::<Vec<_>>();
+    let in_force = async || a.reader.control().await.unwrap().limits.rows().cloned().collect::<Vec<_>>();
     assert_eq!(in_force().await, rows[winner]);
     assert!(!b.journal.init_limits(&[limits(Limit::At(5.into()))]).await.unwrap());
     assert_eq!(in_force().await, rows[winner]);

@@ -110,16 +110,7 @@ impl Tables {
                 self.positions.insert(key.clone(), position.clone());
             }
         }
-        for (symbol, count) in &changes.counted_orders {
-            let rates = self.rates.entry(symbol.clone()).or_default();
-            rates.retain(|(at, _)| now.micros_since(*at) <= RATE_KEPT_US);
-            rates.push((now, *count));
-        }
-        for key in &changes.sessions {
-            if let Some(session) = ledger.sessions.get(key) {
-                self.sessions.insert(key.clone(), *session);
-            }
-        }
+        self.append_counters(ledger);
         for key in &changes.spent {
             if let Some(spent) = ledger.spent.get(key) {
                 self.spent.insert(key.clone(), *spent);
@@ -132,6 +123,35 @@ impl Tables {
             }
         }
         ledger.changes = changes;
+    }
+
+    fn append_counters(&mut self, ledger: &mut Ledger) {
+        let now = ledger.now;
+        let changes = std::mem::take(&mut ledger.risk.changes);
+        for (scope, count) in changes.recent_orders {
+            let rates = self.rates.entry(scope).or_default();
+            rates.retain(|(at, _)| now.micros_since(*at) <= RATE_KEPT_US);
+            rates.push((now, count));
+        }
+        for key in changes.sessions {
+            if let Some(session) = ledger.risk.sessions.get(&key) {
+                self.sessions.insert(key, *session);
+            }
+        }
+        for key in changes.marks {
+            if let Some(mark) = ledger.risk.marks.get(&key) {
+                self.marks.insert(key, *mark);
+            }
+        }
+        for (broker, symbol, at, price) in changes.prices {
+            self.prices.entry((broker, symbol)).or_default().push((at, price));
+        }
+        for (of, count) in changes.fills {
+            self.fills.entry(of).or_default().push((now, count));
+        }
+        for (content, id, at) in changes.contents {
+            self.contents.insert(content, (id, at));
+        }
     }
 
     pub(super) fn note_control(&mut self, event: ControlEvent, at: Timestamp) {

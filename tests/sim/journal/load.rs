@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use order_execution::domain::decide::SWEEP_PAGE;
-use order_execution::domain::ids::{BrokerName, OrderId, Symbol};
-use order_execution::domain::ledger::{Keys, Ledger, OrderRecord};
+use order_execution::domain::ids::OrderId;
+use order_execution::domain::ledger::{Keys, Ledger, OrderRecord, Wanted};
 use order_execution::domain::order_type::Side;
+use order_execution::domain::position::Book;
 use order_execution::domain::request::{OrderRef, RequestKind};
+use order_execution::domain::trading_state::Scope;
 
 use super::Tables;
 
@@ -115,29 +117,60 @@ impl Tables {
     }
 
     fn load_instruments(&self, keys: &Keys, ledger: &mut Ledger) {
-        let mut wanted: BTreeSet<(BrokerName, Symbol)> = keys.instruments.iter().cloned().collect();
-        wanted.extend(ledger.orders.values().map(|r| (r.order.broker.clone(), r.order.spec.symbol.clone())));
         ledger.control = self.control.clone();
-        for key in wanted {
-            let (broker, symbol) = &key;
-            let recent = self.rates.get(symbol).into_iter().flatten();
-            let recent: u64 =
-                recent.filter(|(at, _)| ledger.now.micros_since(*at) < SECOND_US).map(|(_, n)| n).sum();
-            if recent > 0 {
-                ledger.recent_orders.insert(symbol.clone(), recent);
-            }
-            if let Some(session) = self.sessions.get(&key) {
-                ledger.sessions.insert(key.clone(), *session);
-            }
+        let wanted = ledger.wanted(keys);
+        self.load_counters(&wanted, ledger);
+        let is_wanted = |book: &Book| {
+            let named = wanted.instruments.contains(&(book.broker.clone(), book.symbol.clone()))
+                && book.strategy.as_ref().is_none_or(|id| wanted.strategies.contains(id));
+            let summed = wanted.sums.iter().any(|scope| match scope {
+                Scope::All => book.strategy.is_none(),
+                Scope::StrategyId(id) => book.strategy.as_ref() == Some(id),
+                _ => false,
+            });
+            named || summed
+        };
+        let books = self.positions.iter().filter(|(book, _)| is_wanted(book));
+        ledger.positions.extend(books.map(|(book, position)| (book.clone(), position.clone())));
+        let sessions = self.sessions.iter().filter(|(key, _)| is_wanted(&key.book));
+        ledger.risk.sessions.extend(sessions.map(|(key, session)| (key.clone(), *session)));
+        for (broker, symbol) in &wanted.instruments {
             for side in [Side::Buy, Side::Sell] {
                 let at = (broker.clone(), symbol.clone(), side);
                 if let Some(spent) = self.spent.get(&at) {
                     ledger.spent.insert(at, *spent);
                 }
             }
-            if let Some(position) = self.positions.get(&key) {
-                ledger.positions.insert(key, position.clone());
+        }
+        for record in self.orders.values() {
+            let order = &record.order;
+            let key = (order.broker.clone(), order.spec.symbol.clone());
+            if order.is_live() && wanted.open_orders.contains(&key) {
+                ledger.orders.entry(order.spec.id).or_insert_with(|| record.clone());
             }
         }
+    }
+
+    fn load_counters(&self, wanted: &Wanted, ledger: &mut Ledger) {
+        let now = ledger.now;
+        for scope in &wanted.rates {
+            let recent = self.rates.get(scope).into_iter().flatten();
+            let recent: u64 =
+                recent.filter(|(at, _)| now.micros_since(*at) < SECOND_US).map(|(_, n)| n).sum();
+            if recent > 0 {
+                ledger.risk.recent_orders.insert(scope.clone(), recent);
+            }
+        }
+        if !wanted.sums.is_empty() {
+            ledger.risk.marks.clone_from(&self.marks);
+        }
+        if wanted.fills_within_us.is_some() {
+            ledger.risk.fills.clone_from(&self.fills);
+        }
+        if wanted.prices_within_us.is_some() {
+            ledger.risk.prices.clone_from(&self.prices);
+        }
+        let known = wanted.contents.iter().filter_map(|hash| Some((*hash, self.contents.get(hash)?.clone())));
+        ledger.risk.contents.extend(known);
     }
 }

@@ -11,17 +11,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_execution::domain::amount::Amount;
+use order_execution::domain::amount::{Amount, Price};
 use order_execution::domain::control::{Control, ControlEvent, LimitsChange};
 use order_execution::domain::decide::{Decision, Input, Rules, SwitchTo};
 use order_execution::domain::event::OrderEvent;
 use order_execution::domain::ids::{
     BrokerName, ClientOrderId, EntryId, IdSource, OrderId, RequestKey, Symbol,
 };
-use order_execution::domain::ledger::{AttemptKind, Keys, Ledger, OrderRecord, RequestRecord, Target};
+use order_execution::domain::ledger::{
+    AttemptKind, FillsOf, Keys, Ledger, Mark, OrderRecord, RequestRecord, SessionKey, Target,
+};
 use order_execution::domain::order::{ContentHash, Order};
 use order_execution::domain::order_type::Side;
-use order_execution::domain::position::Position;
+use order_execution::domain::position::{Book, Position};
 use order_execution::domain::request::{OrderRef, Outcome};
 use order_execution::domain::risk::LimitRow;
 use order_execution::domain::time::Timestamp;
@@ -70,12 +72,16 @@ pub(crate) struct Tables {
     attempts: HashSet<(OrderId, AttemptKind, u64)>,
     /// In the order in which they were written.
     trades: HashMap<OrderId, Vec<(String, BookedTrade)>>,
-    pub(crate) positions: BTreeMap<(BrokerName, Symbol), Position>,
+    pub(crate) positions: BTreeMap<Book, Position>,
     pub(crate) control: Arc<Control>,
     control_events: Vec<ControlEntry>,
     outbox_control: BTreeSet<u64>,
-    rates: HashMap<Symbol, Vec<(Timestamp, u64)>>,
-    sessions: HashMap<(BrokerName, Symbol), (Timestamp, Amount)>,
+    rates: HashMap<Scope, Vec<(Timestamp, u64)>>,
+    sessions: BTreeMap<SessionKey, (Timestamp, Amount)>,
+    marks: BTreeMap<(BrokerName, Symbol), Mark>,
+    prices: HashMap<(BrokerName, Symbol), Vec<(Timestamp, Price)>>,
+    fills: HashMap<FillsOf, Vec<(Timestamp, u64)>>,
+    contents: HashMap<ContentHash, (ClientOrderId, Timestamp)>,
     spent: HashMap<(BrokerName, Symbol, Side), Spent>,
     targets: HashMap<(RequestKey, ContentHash), Vec<Target>>,
     differences: HashSet<(BrokerName, &'static str, String)>,
@@ -127,6 +133,7 @@ impl Database {
         }
         let mut tables = self.tables();
         let mut ledger = Ledger::new(self.clock.now(), IdSource::new(self.clock.uuid()));
+        ledger.control = tables.control.clone();
         tables.load(&keys, &mut ledger);
         if self.plant.is(Fault::TradesForgotten) {
             ledger.trades.clear();
@@ -137,7 +144,7 @@ impl Database {
                 .map_err(|_| "deciding panicked".to_owned())?;
             decided.push(decision.map_err(|error| JournalError::Input { why: error.to_string() }));
         }
-        if !ledger.changes.is_empty() {
+        if !ledger.is_unchanged() {
             tables.check(&ledger, self.plant)?;
             if let Some(auditor) = &self.auditor {
                 auditor.before_commit(&tables, &ledger);
@@ -308,8 +315,8 @@ impl JournalReader for MemoryJournal {
         self.read(move |tables| tables.events(order)).await
     }
 
-    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError> {
-        self.read(|tables| tables.positions_by_symbol()).await
+    async fn books(&self) -> Result<Vec<(Book, Position)>, JournalError> {
+        self.read(|tables| tables.books()).await
     }
 
     async fn control(&self) -> Result<Control, JournalError> {

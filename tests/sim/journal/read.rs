@@ -7,7 +7,7 @@ use order_execution::domain::event::OrderEvent;
 use order_execution::domain::ids::{BrokerName, EntryId, OrderId, RequestKey, Symbol};
 use order_execution::domain::ledger::OrderRecord;
 use order_execution::domain::order::Order;
-use order_execution::domain::position::Position;
+use order_execution::domain::position::{Book, Position};
 use order_execution::domain::request::{Outcome, RequestKind};
 use order_execution::domain::time::Timestamp;
 use order_execution::ports::journal::{
@@ -60,13 +60,12 @@ impl Tables {
         rows.flat_map(|row| self.commits[*row].events.iter().cloned()).collect()
     }
 
-    pub(super) fn positions_by_symbol(&self) -> Vec<(BrokerName, Symbol, Position)> {
-        let mut all: Vec<_> = self
-            .positions
-            .iter()
-            .map(|((b, s), position)| (b.clone(), s.clone(), position.clone()))
-            .collect();
-        all.sort_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)));
+    pub(super) fn books(&self) -> Vec<(Book, Position)> {
+        let mut all: Vec<_> =
+            self.positions.iter().map(|(book, position)| (book.clone(), position.clone())).collect();
+        all.sort_by(|(a, _), (b, _)| {
+            (&a.symbol, &a.broker, &a.strategy).cmp(&(&b.symbol, &b.broker, &b.strategy))
+        });
         all
     }
 
@@ -270,12 +269,10 @@ impl Tables {
         let recent = |rates: &Vec<(Timestamp, u64)>| -> u64 {
             rates.iter().filter(|(at, _)| now.micros_since(*at) < 1_000_000).map(|(_, count)| count).sum()
         };
-        let counted = self.rates.iter().map(|(symbol, rates)| (symbol.clone(), recent(rates)));
-        let sessions =
-            self.sessions.iter().map(|((b, s), (start, base))| (b.clone(), s.clone(), *start, *base));
+        let counted = self.rates.iter().map(|(scope, rates)| (scope.clone(), recent(rates)));
         RiskCounters {
             recent_orders: counted.filter(|(_, count)| *count > 0).collect(),
-            sessions: sessions.collect(),
+            sessions: self.sessions.clone(),
         }
     }
 }

@@ -125,7 +125,11 @@ pub async fn migrate(settings: &PostgresSettings) -> Result<usize, JournalError>
     let there = within(bound, "reading the schema's version", there).await;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let count = MIGRATIONS.iter().count();
-    if there.is_ok_and(|there| there == (i64::try_from(count).unwrap_or(i64::MAX), known)) {
+    let pending = "SELECT EXISTS (SELECT 1 FROM upgrades)";
+    let pending =
+        within(bound, "reading what is to be computed", sqlx::query_scalar(pending).fetch_one(&mut conn));
+    let is_done = matches!(pending.await, Ok(false));
+    if is_done && there.is_ok_and(|there| there == (i64::try_from(count).unwrap_or(i64::MAX), known)) {
         within(bound, "closing", conn.close()).await.map_err(|error| failed(&error))?;
         return Ok(count);
     }
@@ -133,6 +137,7 @@ pub async fn migrate(settings: &PostgresSettings) -> Result<usize, JournalError>
         what: name.clone(),
         why: format!("the schema cannot be brought up to date: {error}"),
     })?;
+    super::upgrade::rebuild_positions(&mut conn).await.map_err(|error| failed(&error))?;
     within(bound, "closing", conn.close()).await.map_err(|error| failed(&error))?;
     Ok(count)
 }

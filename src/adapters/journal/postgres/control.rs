@@ -15,6 +15,7 @@ use crate::ports::journal::{ControlEntry, RiskCounters};
 
 use super::PostgresJournal;
 use super::append::RACED;
+use super::risk::sessions;
 
 const SECOND_US: i64 = 1_000_000;
 const REVISION: &str = "SELECT revision FROM control_revision";
@@ -72,9 +73,14 @@ pub(super) async fn is_there(conn: &mut PgConnection, ledger: &Ledger) -> Result
 async fn put_switch(conn: &mut PgConnection, switch: &Switch) -> Result<(), sqlx::Error> {
     let json = serde_json::to_string(switch).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let (scope, name) = switch.scope.columns();
-    let sql = "INSERT INTO trading_state (scope, name, event) VALUES ($1, $2, $3) \
-               ON CONFLICT (scope, name) DO UPDATE SET event = excluded.event";
-    sqlx::query(sql).bind(scope).bind(name).bind(json).execute(conn).await.map(drop)
+    if switch.ends_controls() {
+        let sql = "DELETE FROM trading_state WHERE scope = $1 AND name = $2";
+        sqlx::query(sql).bind(scope).bind(&*name).execute(&mut *conn).await?;
+    }
+    let sql = "INSERT INTO trading_state (scope, name, control, event) VALUES ($1, $2, $3, $4) \
+               ON CONFLICT (scope, name, control) DO UPDATE SET event = excluded.event";
+    let control = switch.control.map_or("", |code| code.as_str());
+    sqlx::query(sql).bind(scope).bind(&*name).bind(control).bind(json).execute(conn).await.map(drop)
 }
 
 async fn put_limits(conn: &mut PgConnection, limits: &[LimitRow]) -> Result<(), sqlx::Error> {
@@ -125,14 +131,10 @@ impl PostgresJournal {
     }
 
     pub(super) async fn read_risk_counters(&self, now: Timestamp) -> Result<RiskCounters, sqlx::Error> {
-        let recent =
-            "SELECT symbol, sum(orders)::bigint AS orders FROM risk_rate WHERE at_us > $1 GROUP BY symbol";
+        let recent = "SELECT scope, name, sum(orders)::bigint AS orders FROM risk_rate WHERE at_us > $1 GROUP BY scope, name";
         let since = now.plus_micros(-SECOND_US).micros();
         let recent = self.readers.all(sqlx::query(recent).bind(since)).await?;
-        let sessions = self
-            .readers
-            .all(sqlx::query("SELECT broker, symbol, start_us, base::text FROM risk_sessions"))
-            .await?;
+        let sessions = self.readers.all(sqlx::query(concat!(sessions!(), "risk_sessions p"))).await?;
         rows::risk_counters(&recent, &sessions)
     }
 }

@@ -14,11 +14,7 @@ use crate::domain::ledger::{Keys, Ledger, OrderRecord, RequestRecord};
 use crate::domain::order::ContentHash;
 use crate::domain::order_type::Side;
 use crate::domain::request::{OrderRef, RequestKind};
-use crate::domain::time::Timestamp;
-use crate::domain::venue::Spent;
 use crate::ports::publisher::OutcomeKey;
-
-const SECOND_US: i64 = 1_000_000;
 
 /// One column of a set of rows, as `UNNEST` takes it.
 macro_rules! column {
@@ -42,7 +38,7 @@ pub(super) use orders_where;
 macro_rules! trades {
     () => {
         "SELECT order_id, trade_id, revision, quantity::text, price::text, commission::text, commission_asset, \
-         commission_quote::text, executed_us, position_sequence FROM trades WHERE "
+         commission_quote::text, executed_us, position_sequence, contract FROM trades WHERE "
     };
 }
 pub(super) use trades;
@@ -60,7 +56,8 @@ pub(super) async fn load(
     let known = load_requests(conn, keys, ledger).await?;
     load_matching(conn, keys, ledger).await?;
     load_trades(conn, keys, ledger).await?;
-    load_instruments(conn, keys, ledger).await?;
+    let wanted = ledger.wanted(keys);
+    super::risk::load(conn, &wanted, ledger).await?;
     Ok(known)
 }
 
@@ -68,7 +65,7 @@ fn texts<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
     values.into_iter().map(|value| value.to_string()).collect()
 }
 
-fn keep(ledger: &mut Ledger, row: &PgRow) -> Result<OrderId, sqlx::Error> {
+pub(super) fn keep(ledger: &mut Ledger, row: &PgRow) -> Result<OrderId, sqlx::Error> {
     let record = rows::order(row)?;
     let id = record.order.spec.id;
     ledger.by_client_id.insert(record.order.spec.client_order_id.clone(), id);
@@ -295,53 +292,4 @@ async fn load_targets(
     let due = due.map(|target| target.order_id).collect();
     ledger.targets.insert((request.key.clone(), request.hash), targets);
     Ok(due)
-}
-
-/// Everything that is kept by broker and symbol, for what the inputs name and for the orders they turned out to mean.
-async fn load_instruments(
-    conn: &mut PgConnection,
-    keys: &Keys,
-    ledger: &mut Ledger,
-) -> Result<(), sqlx::Error> {
-    let mut wanted: BTreeSet<(BrokerName, Symbol)> = keys.instruments.iter().cloned().collect();
-    wanted.extend(ledger.orders.values().map(|r| (r.order.broker.clone(), r.order.spec.symbol.clone())));
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let wanted: Vec<(BrokerName, Symbol)> = wanted.into_iter().collect();
-    let brokers = column!(wanted, |(broker, _)| broker.as_str());
-    let symbols = column!(wanted, |(_, symbol)| symbol.as_str());
-    let rates = "SELECT symbol, sum(orders)::bigint AS orders FROM risk_rate WHERE symbol = ANY($1) AND at_us > $2 \
-                 GROUP BY symbol";
-    let since = ledger.now.micros() - SECOND_US;
-    for row in sqlx::query(rates).bind(&symbols).bind(since).fetch_all(&mut *conn).await? {
-        ledger.recent_orders.insert(rows::parse(&row, "symbol")?, rows::unsigned(&row, "orders")?);
-    }
-    let positions = "SELECT p.broker, p.symbol, p.quantity::text, p.cost::text, p.realized_pnl::text, p.commission::text, \
-                     p.sequence, p.closed_at, p.reserved_buy::text, p.reserved_sell::text \
-                     FROM unnest($1::text[], $2::text[]) AS k (broker, symbol) \
-                     JOIN positions p ON p.broker = k.broker AND p.symbol = k.symbol";
-    for row in sqlx::query(positions).bind(&brokers).bind(&symbols).fetch_all(&mut *conn).await? {
-        ledger.positions.insert(rows::instrument(&row)?, rows::position(&row)?);
-    }
-    let sessions = "SELECT s.broker, s.symbol, s.start_us, s.base::text \
-                    FROM unnest($1::text[], $2::text[]) AS k (broker, symbol) \
-                    JOIN risk_sessions s ON s.broker = k.broker AND s.symbol = k.symbol";
-    for row in sqlx::query(sessions).bind(&brokers).bind(&symbols).fetch_all(&mut *conn).await? {
-        let session = (rows::timestamp(&row, "start_us")?, rows::parse(&row, "base")?);
-        ledger.sessions.insert(rows::instrument(&row)?, session);
-    }
-    let spent = "SELECT q.broker, q.symbol, q.side, q.quote_us, q.quantity::text \
-                 FROM unnest($1::text[], $2::text[]) AS k (broker, symbol) \
-                 JOIN quote_spent q ON q.broker = k.broker AND q.symbol = k.symbol";
-    for row in sqlx::query(spent).bind(&brokers).bind(&symbols).fetch_all(&mut *conn).await? {
-        let quote_at: Option<i64> = row.try_get("quote_us")?;
-        let side: &str = row.try_get("side")?;
-        let side = if side == Side::Buy.as_str() { Side::Buy } else { Side::Sell };
-        let (broker, symbol) = rows::instrument(&row)?;
-        let quantity = rows::parse(&row, "quantity")?;
-        let spent = Spent { quote_at: quote_at.map(Timestamp::from_micros), quantity };
-        ledger.spent.insert((broker, symbol, side), spent);
-    }
-    Ok(())
 }

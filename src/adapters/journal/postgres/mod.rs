@@ -7,7 +7,9 @@ mod follow;
 mod load;
 mod read;
 mod readers;
+mod risk;
 mod store;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use crate::domain::control::Control;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use crate::domain::order::Order;
-use crate::domain::position::Position;
+use crate::domain::position::{Book, Position};
 use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::time::Timestamp;
 use crate::ports::journal::{
@@ -18,6 +18,7 @@ use crate::ports::journal::{
 
 use super::PostgresJournal;
 use super::load::{column, orders_where, trades};
+use super::risk::positions;
 use crate::adapters::journal::rows::{self, signed};
 
 /// What a person narrows a list by. A partial index is a help only where its condition follows from the query's own
@@ -115,11 +116,10 @@ impl JournalReader for PostgresJournal {
         Ok(all)
     }
 
-    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError> {
-        let sql = "SELECT broker, symbol, quantity::text, cost::text, realized_pnl::text, commission::text, sequence, closed_at, \
-                   reserved_buy::text, reserved_sell::text FROM positions ORDER BY symbol, broker";
+    async fn books(&self) -> Result<Vec<(Book, Position)>, JournalError> {
+        let sql = concat!(positions!(), "positions p ORDER BY p.symbol, p.broker, p.strategy_id");
         let found = self.readers.all(sqlx::query(sql)).await.map_err(|e| self.failed(&e))?;
-        let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?, rows::position(row)?));
+        let read = |row| Ok((rows::book(row)?, rows::position(row)?));
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
     }
 

@@ -14,9 +14,10 @@ use crate::adapters::journal::recent::Recent;
 use crate::adapters::journal::rows::{self, signed};
 use crate::adapters::journal::store::{Failure, Holder, Store};
 use crate::domain::control::Control;
-use crate::domain::ids::{IdSource, Symbol};
-use crate::domain::ledger::{Keys, Ledger};
+use crate::domain::ids::IdSource;
+use crate::domain::ledger::{Keys, Ledger, Wanted};
 use crate::domain::time::Timestamp;
+use crate::domain::trading_state::Scope;
 use crate::ports::clock::Clock;
 use crate::ports::publisher::{OutcomeKey, Published};
 
@@ -59,9 +60,11 @@ fn lost() -> sqlx::Error {
     sqlx::Error::Protocol("the connection was lost".to_owned())
 }
 
-/// The number under which a symbol is locked: the same in every worker of every version.
-fn lock_key(symbol: &Symbol) -> i64 {
-    let digest = Sha256::digest(format!("order-execution symbol {symbol}"));
+/// The number under which a symbol, or a scope that adds up over symbols, is locked: the same in every worker of every
+/// version.
+fn lock_key(scope: &Scope) -> i64 {
+    let (kind, name) = scope.columns();
+    let digest = Sha256::digest(format!("order-execution {kind} {name}"));
     digest.iter().take(8).fold(0_i64, |key, byte| (key << 8) | i64::from(*byte))
 }
 
@@ -124,14 +127,10 @@ impl PgStore {
         self.timeouts.answer()
     }
 
-    /// Takes the lock of what holds for all orders, which only whoever changes that does not share, then those of the
-    /// symbols, all in the order of their numbers; then it is now.
-    async fn lock(
-        &mut self,
-        symbols: &BTreeSet<Symbol>,
-        changes_all: bool,
-    ) -> Result<Timestamp, sqlx::Error> {
-        let mut keys: Vec<i64> = symbols.iter().map(lock_key).collect();
+    /// Takes the lock of what holds for all orders, which only whoever changes that does not share, then those of
+    /// symbols and of what adds up over them, all in the order of their numbers; then it is now.
+    async fn lock(&mut self, scopes: &BTreeSet<Scope>, changes_all: bool) -> Result<Timestamp, sqlx::Error> {
+        let mut keys: Vec<i64> = scopes.iter().map(lock_key).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.insert(0, CONTROL_LOCK);
@@ -149,6 +148,13 @@ impl PgStore {
             Timekeeper::Database => Timestamp::from_micros(row.try_get("now_us")?),
             Timekeeper::Given(clock) => clock.now(),
         })
+    }
+
+    /// What the limits of the transaction before want to know for these inputs: a first guess.
+    fn wanted_before(&self, keys: &Keys) -> Wanted {
+        let mut before = Ledger::new(Timestamp::from_micros(0), IdSource::new(uuid::Uuid::nil()));
+        before.control = self.control.clone();
+        before.wanted(keys)
     }
 
     async fn now_us(&mut self) -> Result<i64, sqlx::Error> {
@@ -236,7 +242,8 @@ impl Store for PgStore {
 
     async fn load(&mut self, keys: &Keys, recent: &Recent) -> Result<Ledger, sqlx::Error> {
         // What orders trade is what transactions lock; `load` tells of those that are not known here.
-        let mut locked = recent.symbols(keys);
+        let mut locked: BTreeSet<Scope> = recent.symbols(keys).into_iter().map(Scope::Symbol).collect();
+        locked.extend(self.wanted_before(keys).sums);
         for _ in 0..MAX_LOCK_ROUNDS {
             let now = self.lock(&locked, keys.control).await?;
             let mut ledger = Ledger::new(now, IdSource::new(self.clock.uuid()));
@@ -245,9 +252,8 @@ impl Store for PgStore {
             let control = control::load(self.conn.as_mut().ok_or_else(lost)?, &mut self.control);
             ledger.control = within(bound, "reading what holds for all orders", control).await?;
             self.known = within(bound, "loading", load(self.conn()?, keys, recent, &mut ledger)).await?;
-            let missing: Vec<Symbol> = ledger.orders.values().map(|r| r.order.spec.symbol.clone()).collect();
             let before = locked.len();
-            locked.extend(missing);
+            locked.extend(ledger.wanted(keys).shared());
             if locked.len() == before {
                 return Ok(ledger);
             }

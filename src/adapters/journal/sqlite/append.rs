@@ -11,11 +11,9 @@ use crate::domain::order::Order;
 use crate::domain::request::OutcomeResult;
 
 use super::load::{json_list, outcome_columns};
+use super::risk;
 use super::statements::{Multi, execute_multi};
-use crate::adapters::journal::rows::signed;
-
-/// Rate rows older than this say nothing any more.
-const RATE_KEPT_US: i64 = 2_000_000;
+use crate::adapters::journal::rows::{self, signed};
 
 /// The statements of an append, written once.
 #[derive(Debug)]
@@ -30,10 +28,7 @@ pub(super) struct Statements {
     attempts: Multi,
     answers: Multi,
     trades: Multi,
-    positions: Multi,
-    rates: Multi,
-    sessions: Multi,
-    spent: Multi,
+    risk: risk::Statements,
 }
 
 impl Statements {
@@ -88,32 +83,10 @@ impl Statements {
             ),
             trades: Multi::new(
                 "INSERT INTO trades (order_id, trade_id, revision, broker, symbol, side, quantity, price, commission, \
-                 commission_asset, commission_quote, executed_us, position_sequence) VALUES {values}",
-                13,
+                 commission_asset, commission_quote, executed_us, position_sequence, contract) VALUES {values}",
+                14,
             ),
-            positions: Multi::new(
-                "INSERT INTO positions (broker, symbol, quantity, cost, realized_pnl, commission, sequence, reserved_buy, \
-                 reserved_sell, closed_at) VALUES {values} ON CONFLICT (broker, symbol) DO UPDATE SET quantity = excluded.quantity, \
-                 cost = excluded.cost, realized_pnl = excluded.realized_pnl, commission = excluded.commission, \
-                 sequence = excluded.sequence, reserved_buy = excluded.reserved_buy, reserved_sell = excluded.reserved_sell, \
-                 closed_at = excluded.closed_at",
-                10,
-            ),
-            rates: Multi::new(
-                "INSERT INTO risk_rate (symbol, at_us, orders) VALUES {values} \
-                 ON CONFLICT (symbol, at_us) DO UPDATE SET orders = orders + excluded.orders",
-                3,
-            ),
-            sessions: Multi::new(
-                "INSERT INTO risk_sessions (broker, symbol, start_us, base) VALUES {values} \
-                 ON CONFLICT (broker, symbol) DO UPDATE SET start_us = excluded.start_us, base = excluded.base",
-                4,
-            ),
-            spent: Multi::new(
-                "INSERT INTO quote_spent (broker, symbol, side, quote_us, quantity) VALUES {values} \
-                 ON CONFLICT (broker, symbol, side) DO UPDATE SET quote_us = excluded.quote_us, quantity = excluded.quantity",
-                5,
-            ),
+            risk: risk::Statements::new(),
         }
     }
 
@@ -128,7 +101,7 @@ impl Statements {
         self.append_outcomes(conn, ledger).await?;
         self.append_attempts(conn, ledger).await?;
         self.append_trades(conn, ledger).await?;
-        self.append_risk(conn, ledger).await
+        self.risk.append(conn, ledger).await
     }
 
     async fn append_orders(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
@@ -374,58 +347,7 @@ impl Statements {
                 .bind(commission.and_then(|paid| paid.quote_value).map(|value| value.to_string()))
                 .bind(trade.trade.at.micros())
                 .bind(signed(trade.trade.booked_at))
-        });
-        let positions: Vec<_> = ledger
-            .changes
-            .positions
-            .iter()
-            .filter_map(|key| Some((key, ledger.positions.get(key)?)))
-            .collect();
-        execute_multi!(conn, self.positions, &positions, |query, row| {
-            let ((broker, symbol), position) = row;
-            query
-                .bind(broker.as_str())
-                .bind(symbol.as_str())
-                .bind(position.quantity.to_string())
-                .bind(position.cost.to_string())
-                .bind(position.realized_pnl.to_string())
-                .bind(position.commission.to_string())
-                .bind(signed(position.sequence))
-                .bind(position.reserved_buy.to_string())
-                .bind(position.reserved_sell.to_string())
-                .bind(signed(position.closed_at))
-        });
-        Ok(())
-    }
-
-    async fn append_risk(&self, conn: &mut SqliteConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
-        let changes = &ledger.changes;
-        let now = ledger.now.micros();
-        if !changes.counted_orders.is_empty() {
-            let counted: Vec<_> = changes.counted_orders.iter().collect();
-            let old = "DELETE FROM risk_rate WHERE symbol IN (SELECT value FROM json_each(?)) AND at_us < ?";
-            let symbols: Vec<_> = changes.counted_orders.keys().collect();
-            sqlx::query(old).bind(json_list(&symbols)?).bind(now - RATE_KEPT_US).execute(&mut *conn).await?;
-            execute_multi!(conn, self.rates, &counted, |query, row| {
-                query.bind(row.0.as_str()).bind(now).bind(signed(*row.1))
-            });
-        }
-        let sessions: Vec<_> =
-            changes.sessions.iter().filter_map(|key| Some((key, ledger.sessions.get(key)?))).collect();
-        execute_multi!(conn, self.sessions, &sessions, |query, row| {
-            let ((broker, symbol), (start, base)) = row;
-            query.bind(broker.as_str()).bind(symbol.as_str()).bind(start.micros()).bind(base.to_string())
-        });
-        let spent: Vec<_> =
-            changes.spent.iter().filter_map(|key| Some((key, ledger.spent.get(key)?))).collect();
-        execute_multi!(conn, self.spent, &spent, |query, row| {
-            let ((broker, symbol, side), spent) = row;
-            query
-                .bind(broker.as_str())
-                .bind(symbol.as_str())
-                .bind(side.as_str())
-                .bind(spent.quote_at.map(|at| at.micros()))
-                .bind(spent.quantity.to_string())
+                .bind(rows::contract_text(terms.and_then(|terms| terms.contract.as_deref()))?)
         });
         Ok(())
     }

@@ -59,9 +59,14 @@ pub(super) async fn append(conn: &mut SqliteConnection, ledger: &Ledger) -> Resu
 async fn put_switch(conn: &mut SqliteConnection, switch: &Switch) -> Result<(), sqlx::Error> {
     let json = serde_json::to_string(switch).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let (scope, name) = switch.scope.columns();
-    let sql = "INSERT INTO trading_state (scope, name, event) VALUES (?, ?, ?) \
-               ON CONFLICT (scope, name) DO UPDATE SET event = excluded.event";
-    sqlx::query(sql).bind(scope).bind(name).bind(json).execute(conn).await.map(drop)
+    if switch.ends_controls() {
+        let sql = "DELETE FROM trading_state WHERE scope = ? AND name = ?";
+        sqlx::query(sql).bind(scope).bind(&*name).execute(&mut *conn).await?;
+    }
+    let sql = "INSERT INTO trading_state (scope, name, control, event) VALUES (?, ?, ?, ?) \
+               ON CONFLICT (scope, name, control) DO UPDATE SET event = excluded.event";
+    let control = switch.control.map_or("", |code| code.as_str());
+    sqlx::query(sql).bind(scope).bind(&*name).bind(control).bind(json).execute(conn).await.map(drop)
 }
 
 async fn put_limits(conn: &mut SqliteConnection, limits: &[LimitRow]) -> Result<(), sqlx::Error> {
@@ -125,12 +130,11 @@ impl SqliteJournal {
     }
 
     pub(super) async fn read_risk_counters(&self, now: Timestamp) -> Result<RiskCounters, sqlx::Error> {
-        let recent = "SELECT symbol, sum(orders) AS orders FROM risk_rate WHERE at_us > ? GROUP BY symbol";
+        let recent =
+            "SELECT scope, name, sum(orders) AS orders FROM risk_rate WHERE at_us > ? GROUP BY scope, name";
         let since = now.plus_micros(-SECOND_US).micros();
         let recent = sqlx::query(recent).bind(since).fetch_all(&self.readers).await?;
-        let sessions = sqlx::query("SELECT broker, symbol, start_us, base FROM risk_sessions")
-            .fetch_all(&self.readers)
-            .await?;
+        let sessions = sqlx::query("SELECT * FROM risk_sessions").fetch_all(&self.readers).await?;
         rows::risk_counters(&recent, &sessions)
     }
 }

@@ -12,20 +12,16 @@ use crate::domain::ledger::{Keys, Ledger, OrderRecord, RequestRecord};
 use crate::domain::order::ContentHash;
 use crate::domain::order_type::Side;
 use crate::domain::request::{OrderRef, RequestKind};
-use crate::domain::time::Timestamp;
-use crate::domain::venue::Spent;
 
 use crate::adapters::journal::recent::Recent;
 use crate::adapters::journal::rows;
-
-const SECOND_US: i64 = 1_000_000;
 
 /// A list of values as a statement takes it: one JSON array.
 pub(super) fn json_list<T: Serialize>(values: &[T]) -> Result<String, sqlx::Error> {
     serde_json::to_string(values).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
-async fn select<T: Serialize>(
+pub(super) async fn select<T: Serialize>(
     conn: &mut SqliteConnection,
     sql: &'static str,
     keys: &[T],
@@ -57,7 +53,8 @@ pub(super) async fn load(
     load_requests(conn, keys, ledger).await?;
     load_matching(conn, keys, ledger).await?;
     load_trades(conn, keys, ledger).await?;
-    load_instruments(conn, keys, ledger).await
+    let wanted = ledger.wanted(keys);
+    super::risk::load(conn, &wanted, ledger).await
 }
 
 async fn load_orders(
@@ -269,52 +266,4 @@ async fn load_targets(
     let due = due.map(|target| target.order_id).collect();
     ledger.targets.insert((request.key.clone(), request.hash), targets);
     Ok(due)
-}
-
-/// Everything that is kept by broker and symbol, for what the inputs name and for the orders they turned out to mean.
-async fn load_instruments(
-    conn: &mut SqliteConnection,
-    keys: &Keys,
-    ledger: &mut Ledger,
-) -> Result<(), sqlx::Error> {
-    let mut wanted: BTreeSet<(BrokerName, Symbol)> = keys.instruments.iter().cloned().collect();
-    wanted.extend(ledger.orders.values().map(|r| (r.order.broker.clone(), r.order.spec.symbol.clone())));
-    let wanted: Vec<(BrokerName, Symbol)> = wanted.into_iter().collect();
-    let symbols: BTreeSet<&Symbol> = wanted.iter().map(|(_, symbol)| symbol).collect();
-    let symbols: Vec<&str> = symbols.into_iter().map(Symbol::as_str).collect();
-    load_rates(conn, &symbols, ledger).await?;
-    let positions = "SELECT p.* FROM json_each(?) k JOIN positions p ON p.broker = k.value ->> 0 AND p.symbol = k.value ->> 1";
-    for row in select(conn, positions, &wanted).await? {
-        let key = (rows::parse(&row, "broker")?, rows::parse(&row, "symbol")?);
-        ledger.positions.insert(key, rows::position(&row)?);
-    }
-    let sessions = "SELECT s.* FROM json_each(?) k JOIN risk_sessions s ON s.broker = k.value ->> 0 AND s.symbol = k.value ->> 1";
-    for row in select(conn, sessions, &wanted).await? {
-        let key = (rows::parse(&row, "broker")?, rows::parse(&row, "symbol")?);
-        ledger.sessions.insert(key, (rows::timestamp(&row, "start_us")?, rows::parse(&row, "base")?));
-    }
-    let spent = "SELECT q.* FROM json_each(?) k JOIN quote_spent q ON q.broker = k.value ->> 0 AND q.symbol = k.value ->> 1";
-    for row in select(conn, spent, &wanted).await? {
-        let quote_at: Option<i64> = row.try_get("quote_us")?;
-        let side: &str = row.try_get("side")?;
-        let side = if side == Side::Buy.as_str() { Side::Buy } else { Side::Sell };
-        let key = (rows::parse(&row, "broker")?, rows::parse(&row, "symbol")?, side);
-        let quantity = rows::parse(&row, "quantity")?;
-        ledger.spent.insert(key, Spent { quote_at: quote_at.map(Timestamp::from_micros), quantity });
-    }
-    Ok(())
-}
-
-async fn load_rates(
-    conn: &mut SqliteConnection,
-    symbols: &[&str],
-    ledger: &mut Ledger,
-) -> Result<(), sqlx::Error> {
-    let sql = "SELECT symbol, sum(orders) AS orders FROM risk_rate \
-               WHERE symbol IN (SELECT value FROM json_each(?)) AND at_us > ? GROUP BY symbol";
-    let since = ledger.now.micros() - SECOND_US;
-    for row in sqlx::query(sql).bind(json_list(symbols)?).bind(since).fetch_all(conn).await? {
-        ledger.recent_orders.insert(rows::parse(&row, "symbol")?, rows::unsigned(&row, "orders")?);
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ mod control;
 mod follow;
 mod load;
 mod read;
+mod risk;
 mod statements;
 mod store;
 mod upgrade;
@@ -82,7 +83,7 @@ async fn connect_now(url: &str) -> Result<SqliteConnection, OpenError> {
     // To make a file takes a lock for which SQLite does not wait.
     let mut conn = open_file(url).await?;
     MIGRATIONS.run(&mut conn).await?;
-    upgrade::find_closings(&mut conn).await?;
+    upgrade::rebuild_positions(&mut conn).await?;
     Ok(conn)
 }
 

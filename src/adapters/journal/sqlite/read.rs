@@ -10,7 +10,7 @@ use crate::domain::control::Control;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use crate::domain::order::Order;
-use crate::domain::position::Position;
+use crate::domain::position::{Book, Position};
 use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock as _;
@@ -116,10 +116,10 @@ impl JournalReader for SqliteJournal {
         Ok(all)
     }
 
-    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError> {
-        let sql = "SELECT * FROM positions ORDER BY symbol, broker";
+    async fn books(&self) -> Result<Vec<(Book, Position)>, JournalError> {
+        let sql = "SELECT * FROM positions ORDER BY symbol, broker, strategy_id";
         let found = sqlx::query(sql).fetch_all(&self.readers).await.map_err(|e| self.failed(&e))?;
-        let read = |row| Ok((rows::parse(row, "broker")?, rows::parse(row, "symbol")?, rows::position(row)?));
+        let read = |row| Ok((rows::book(row)?, rows::position(row)?));
         found.iter().map(read).collect::<Result<_, _>>().map_err(|e: sqlx::Error| self.failed(&e))
     }
 

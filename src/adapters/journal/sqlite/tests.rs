@@ -100,6 +100,7 @@ fn rules() -> Rules {
         },
         max_quote_age_us: 5_000_000,
         session_start_us: 0,
+        contracts: Arc::default(),
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: 10_000_000,
@@ -109,15 +110,7 @@ fn rules() -> Rules {
 }
 
 fn limits(max_position: i64) -> LimitRow {
-    LimitRow {
-        symbol: "*".into(),
-        max_order_quantity: Limit::Unlimited,
-        max_order_notional: Limit::Unlimited,
-        max_position: Limit::At(max_position.into()),
-        max_daily_loss: Limit::Unlimited,
-        price_collar_pct: Limit::Unlimited,
-        max_orders_per_second: Limit::Unlimited,
-    }
+    LimitRow { max_position: Limit::At(max_position.into()), ..LimitRow::unlimited("*") }
 }
 
 fn spec(n: u64, kind: OrderType) -> OrderSpec {

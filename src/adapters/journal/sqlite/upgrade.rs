@@ -1,45 +1,58 @@
 //! What a migration leaves to be computed: decimals are not SQL's to add.
 
-use sqlx::{Row, SqliteConnection};
-
-use crate::domain::order_type::Side;
-use crate::domain::position::Position;
-use crate::domain::trade::{TradeChange, Traded};
+use sqlx::{Connection, SqliteConnection};
 
 use crate::adapters::journal::rows;
+use crate::domain::ids::IdSource;
+use crate::domain::ledger::Ledger;
+use crate::domain::rebuild::Rebuild;
+use crate::domain::time::Timestamp;
 
-/// Which fill closed a part of each position last, for journals that are older than the column. Such a journal has fills
-/// alone: nothing of it was corrected or taken back.
-pub(super) async fn find_closings(conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let unknown =
-        sqlx::query("SELECT broker, symbol FROM positions WHERE closed_at < 0").fetch_all(&mut *conn).await?;
-    for row in &unknown {
-        let (broker, symbol): (&str, &str) = (row.try_get("broker")?, row.try_get("symbol")?);
-        let trades = "SELECT * FROM trades WHERE broker = ? AND symbol = ? ORDER BY position_sequence";
-        let trades = sqlx::query(trades).bind(broker).bind(symbol).fetch_all(&mut *conn).await?;
-        let mut position = Position::FLAT;
-        for trade in &trades {
-            let side: &str = trade.try_get("side")?;
-            let side = if side == Side::Buy.as_str() { Side::Buy } else { Side::Sell };
-            let now = Traded {
-                quantity: rows::parse(trade, "quantity")?,
-                price: rows::parse(trade, "price")?,
-                commission: None,
-            };
-            let change = TradeChange {
-                trade_id: "",
-                was: None,
-                now: Some(now),
-                at: rows::timestamp(trade, "executed_us")?,
-                position_sequence: position.sequence + 1,
-            };
-            position = position
-                .booked(side, &change)
-                .ok_or_else(|| rows::unreadable("quantity", "its trades are too large to add"))?;
-        }
-        let found = "UPDATE positions SET closed_at = ? WHERE broker = ? AND symbol = ? AND closed_at < 0";
-        let closed_at = rows::signed(position.closed_at);
-        sqlx::query(found).bind(closed_at).bind(broker).bind(symbol).execute(&mut *conn).await?;
+use super::load::orders_where;
+use super::risk::Statements;
+
+/// Orders read at a time.
+const PAGE: i64 = 500;
+
+/// Adds up all books anew, for a journal that is older than they are.
+pub(super) async fn rebuild_positions(conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let due = "SELECT EXISTS (SELECT 1 FROM upgrades WHERE name = 'positions')";
+    if !sqlx::query_scalar::<_, bool>(due).fetch_one(&mut *conn).await? {
+        return Ok(());
     }
-    Ok(())
+    // Another worker may start, too.
+    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
+    if sqlx::query_scalar::<_, bool>(due).fetch_one(&mut *transaction).await? {
+        let ledger = read(&mut transaction).await?;
+        sqlx::query("DELETE FROM positions").execute(&mut *transaction).await?;
+        Statements::new().append(&mut transaction, &ledger).await?;
+        sqlx::query("DELETE FROM upgrades WHERE name = 'positions'").execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+async fn read(conn: &mut SqliteConnection) -> Result<Ledger, sqlx::Error> {
+    let (mut rebuild, mut after) = (Rebuild::default(), 0_i64);
+    loop {
+        let page = orders_where!("admission > ? ORDER BY admission LIMIT ?");
+        let page = sqlx::query(page).bind(after).bind(PAGE).fetch_all(&mut *conn).await?;
+        for row in &page {
+            let record = rows::order(row)?;
+            after = rows::signed(record.admission);
+            let sql = "SELECT events FROM order_commits WHERE order_id = ? ORDER BY first_version";
+            let id = record.order.spec.id.to_string();
+            let mut events = Vec::new();
+            for commit in sqlx::query(sql).bind(id).fetch_all(&mut *conn).await? {
+                events.extend(rows::events(&commit)?);
+            }
+            let added = rebuild.add(&record.order, &events);
+            added.ok_or_else(|| rows::unreadable("quantity", "reservations are too large to add"))?;
+        }
+        if page.is_empty() {
+            return rows::rebuilt(
+                rebuild,
+                Ledger::new(Timestamp::from_micros(0), IdSource::new(uuid::Uuid::nil())),
+            );
+        }
+    }
 }

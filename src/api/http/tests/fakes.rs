@@ -12,7 +12,7 @@ use crate::domain::event::{Acknowledgement, Attempt, EventKind, Fill, OrderEvent
 use crate::domain::ids::{BrokerName, EntryId, OrderId, Symbol};
 use crate::domain::order::{Order, OrderSpec};
 use crate::domain::order_type::{ExecutionInstructions, OrderType, Side, TimeInForce};
-use crate::domain::position::Position;
+use crate::domain::position::{Book, Position};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::request::{OrderRef, Outcome};
 use crate::domain::time::Timestamp;
@@ -104,6 +104,7 @@ impl FakeJournal {
                 commission: None,
                 executed_at: Timestamp::from_micros(NOW),
                 position_sequence: 1,
+                contract: None,
             })
         };
         let cancelled = EventKind::Cancelled(Reason { reason: "as asked".into() });
@@ -286,9 +287,12 @@ impl JournalReader for FakeJournal {
         Ok(self.orders.iter().find(|(o, _)| o.spec.id == order).map(|(_, e)| e.clone()).unwrap_or_default())
     }
 
-    async fn positions(&self) -> Result<Vec<(BrokerName, Symbol, Position)>, JournalError> {
+    async fn books(&self) -> Result<Vec<(Book, Position)>, JournalError> {
         self.check()?;
-        Ok(self.positions.clone())
+        let book = |(broker, symbol, position): (BrokerName, Symbol, Position)| {
+            (Book::account(broker, symbol), position)
+        };
+        Ok(self.positions.iter().cloned().map(book).collect())
     }
 
     async fn risk_counters(&self) -> Result<RiskCounters, JournalError> {

@@ -278,18 +278,14 @@ fn a_later_attempt_passes_the_controls_of_its_own_time() {
     let us = waits(&one.answered(1, 1, not_sent()));
     one.later(us);
     let lowered = LimitRow { max_position: Limit::At(2.into()), ..limits() };
-    one.desk.ledger.control_mut().limits.insert("*".into(), lowered);
+    one.desk.ledger.control_mut().limits.insert(lowered);
     assert!(
         matches!(one.again("w1").effect, Effect::Submit { .. }),
         "its own reservation does not count against it"
     );
     let us = waits(&one.answered(1, 2, not_sent()));
     one.later(us);
-    one.desk
-        .ledger
-        .control_mut()
-        .limits
-        .insert("*".into(), LimitRow { max_position: Limit::At(1.into()), ..limits() });
+    one.desk.ledger.control_mut().limits.insert(LimitRow { max_position: Limit::At(1.into()), ..limits() });
     assert_eq!(ended(&one.again("w1")), Err(Code::PositionLimit));
     assert_eq!((one.status(), one.reserved().as_str()), (Status::Rejected, "0"));
 }

@@ -1,6 +1,7 @@
 //! One behaviour a test.
 
 use super::*;
+use crate::domain::trading_state::Scope;
 
 #[test]
 fn orders_meet_the_market() {
@@ -197,7 +198,7 @@ fn controls() {
     check(nothing, market("1"), quoted("101", "99", None), Some(Code::StalePrice));
     check(|desk| desk.ledger.control_mut().limits.clear(), market("1"), fixed("100"), Some(Code::NoLimits));
     let held: fn(&mut Desk) = |desk| {
-        let key = ("mock".parse().unwrap(), "BTCUSDT".parse().unwrap());
+        let key = account();
         let position = Position {
             quantity: "400".parse().unwrap(),
             cost: "40000".parse().unwrap(),
@@ -209,15 +210,19 @@ fn controls() {
     check(held, market("50"), fixed("100"), None);
     check(held, market("50.001"), fixed("100"), Some(Code::PositionLimit));
     let losing: fn(&mut Desk) = |desk| {
-        let key: (BrokerName, Symbol) = ("mock".parse().unwrap(), "BTCUSDT".parse().unwrap());
+        let key = account();
         let position = Position {
             quantity: "10".parse().unwrap(),
             cost: "1000".parse().unwrap(),
             realized_pnl: "-10000".parse().unwrap(),
+            account_pnl: "-10000".parse().unwrap(),
             ..Position::FLAT
         };
         desk.ledger.positions.insert(key.clone(), position);
-        desk.ledger.sessions.insert(key, (NOW.session_start(0), crate::domain::amount::Amount::ZERO));
+        desk.ledger
+            .risk
+            .sessions
+            .insert(session(), (NOW.session_start(0), crate::domain::amount::Amount::ZERO));
     };
     check(losing, market("1"), fixed("100"), None);
     check(losing, market("1"), fixed("99.99"), Some(Code::DailyLoss));
@@ -230,14 +235,14 @@ fn controls() {
     );
     let busy: fn(&mut Desk) = |desk| {
         let row = LimitRow { max_orders_per_second: Limit::At(2.into()), ..limits() };
-        desk.ledger.control_mut().limits.insert("*".into(), row);
-        desk.ledger.recent_orders.insert("BTCUSDT".parse().unwrap(), 1);
+        desk.ledger.control_mut().limits.insert(row);
+        desk.ledger.risk.recent_orders.insert(Scope::Symbol("BTCUSDT".parse().unwrap()), 1);
     };
     check(busy, market("1"), fixed("100"), None);
     let full: fn(&mut Desk) = |desk| {
         let row = LimitRow { max_orders_per_second: Limit::At(2.into()), ..limits() };
-        desk.ledger.control_mut().limits.insert("*".into(), row);
-        desk.ledger.recent_orders.insert("BTCUSDT".parse().unwrap(), 2);
+        desk.ledger.control_mut().limits.insert(row);
+        desk.ledger.risk.recent_orders.insert(Scope::Symbol("BTCUSDT".parse().unwrap()), 2);
     };
     check(full, market("1"), fixed("100"), Some(Code::OrderRate));
 }
@@ -248,7 +253,7 @@ fn the_rate_counts_what_other_controls_refuse_and_not_what_it_refused() {
     desk.ledger
         .control_mut()
         .limits
-        .insert("*".into(), LimitRow { max_orders_per_second: Limit::At(2.into()), ..limits() });
+        .insert(LimitRow { max_orders_per_second: Limit::At(2.into()), ..limits() });
     let submit = |desk: &mut Desk, id, quantity| {
         ended(&desk.submit(spec(id, Side::Buy, quantity, OrderType::Market, TimeInForce::Gtc), &fixed("100")))
     };
@@ -256,7 +261,7 @@ fn the_rate_counts_what_other_controls_refuse_and_not_what_it_refused() {
     assert_eq!(submit(&mut desk, "b", "1"), Ok(Status::Filled));
     assert_eq!(submit(&mut desk, "c", "1"), Err(Code::OrderRate));
     assert_eq!(submit(&mut desk, "d", "1"), Err(Code::OrderRate));
-    assert_eq!(desk.ledger.changes.counted_orders.values().sum::<u64>(), 2);
+    assert_eq!(desk.ledger.risk.changes.recent_orders.values().sum::<u64>(), 2);
 }
 
 #[test]
@@ -312,16 +317,21 @@ fn a_request_that_brought_its_worker_down_too_often_is_given_up_unless_it_is_jou
 #[test]
 fn only_a_good_quote_sets_the_mark_of_a_session() {
     let mut desk = Desk::new();
-    let key: (BrokerName, Symbol) = ("mock".parse().unwrap(), "BTCUSDT".parse().unwrap());
-    let lost = Position { realized_pnl: "-14000".parse().unwrap(), ..Position::FLAT };
-    desk.ledger.positions.insert(key.clone(), lost);
+    let lost = Position {
+        quantity: "1".parse().unwrap(),
+        cost: "100".parse().unwrap(),
+        realized_pnl: "-14000".parse().unwrap(),
+        account_pnl: "-14000".parse().unwrap(),
+        ..Position::FLAT
+    };
+    desk.ledger.positions.insert(account(), lost);
     let bid_only =
         Market::Quoted(Quote { bid: Some(price("100")), timestamp: Some(NOW), ..Quote::default() });
     let buy = |id| spec(id, Side::Buy, "1", OrderType::Market, TimeInForce::Gtc);
     assert_eq!(ended(&desk.submit(buy("a"), &bid_only)), Err(Code::NoReferencePrice));
-    assert!(!desk.ledger.sessions.contains_key(&key));
+    assert!(!desk.ledger.risk.sessions.contains_key(&session()));
     assert_eq!(ended(&desk.submit(buy("b"), &fixed("100"))), Ok(Status::Filled));
-    assert_eq!(desk.ledger.sessions[&key].1.to_string(), "-14000");
+    assert_eq!(desk.ledger.risk.sessions[&session()].1.to_string(), "-14000");
 }
 
 #[test]

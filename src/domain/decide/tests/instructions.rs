@@ -39,10 +39,7 @@ fn reduce_only_never_goes_beyond_zero() {
     assert_eq!(ended(&desk.submit(resting, &fixed("100"))), Ok(Status::Acknowledged));
     let mut closing = spec("closing", Sell, "5", OrderType::Market, TimeInForce::Gtc);
     closing.max_slippage = Some("1".parse().unwrap());
-    desk.ledger
-        .control_mut()
-        .limits
-        .insert("*".into(), LimitRow { max_position: Limit::Unlimited, ..limits() });
+    desk.ledger.control_mut().limits.insert(LimitRow { max_position: Limit::Unlimited, ..limits() });
     assert_eq!(ended(&desk.submit(closing, &fixed("100"))), Ok(Status::Filled));
     assert_eq!(desk.quote("r", &sized("102", "9")), Status::Cancelled);
     assert!(desk.position().quantity.get().is_zero());
@@ -129,7 +126,7 @@ fn the_collar_and_the_notional_know_every_price_that_an_order_leads_to() {
     let with = |kind: OrderType, side, quantity: &str, slippage: Option<&str>| {
         let mut desk = Desk::new();
         let row = LimitRow { max_order_notional: Limit::At(1000.into()), ..limits() };
-        desk.ledger.control_mut().limits.insert("*".into(), row);
+        desk.ledger.control_mut().limits.insert(row);
         let mut order = spec("o", side, quantity, kind, TimeInForce::Gtc);
         order.max_slippage = slippage.map(|pct| pct.parse().unwrap());
         ended(&desk.submit(order, &fixed("100")))

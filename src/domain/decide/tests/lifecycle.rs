@@ -127,7 +127,7 @@ fn conditional_orders_wait_for_their_price_and_are_worked_from_there() {
         desk.rules.venue.prices.clear();
         let mut limits = limits();
         limits.price_collar_pct = Limit::Unlimited;
-        desk.ledger.control_mut().limits.insert("*".into(), limits);
+        desk.ledger.control_mut().limits.insert(limits);
         let order = spec("c", side, "1", kind.clone(), TimeInForce::Gtc);
         assert_eq!(ended(&desk.submit(order, &last("100"))), Ok(Status::Acknowledged), "{kind:?} {side}");
         assert!(desk.order("c").awaits_trigger());
@@ -185,10 +185,7 @@ fn what_is_triggered_lives_by_its_time_in_force() {
 #[test]
 fn a_trailing_stop_follows_the_best_price_and_never_goes_back() {
     let mut desk = Desk::new();
-    desk.ledger
-        .control_mut()
-        .limits
-        .insert("*".into(), LimitRow { price_collar_pct: Limit::Unlimited, ..limits() });
+    desk.ledger.control_mut().limits.insert(LimitRow { price_collar_pct: Limit::Unlimited, ..limits() });
     desk.submit(
         spec("t", Side::Sell, "1", trailing("10", DistanceType::Percent), TimeInForce::Gtc),
         &last("100"),

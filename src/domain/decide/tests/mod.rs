@@ -20,10 +20,11 @@ use super::*;
 use crate::domain::amount::Price;
 use crate::domain::event::EventKind;
 use crate::domain::ids::{ClientOrderId, EntryId, IdSource};
+use crate::domain::ledger::SessionKey;
 use crate::domain::market::Quote;
 use crate::domain::order::OrderSpec;
 use crate::domain::order_type::{ExecutionInstructions, OrderType, TimeInForce};
-use crate::domain::position::Position;
+use crate::domain::position::{Book, Position};
 use crate::domain::reconcile::reconcile;
 use crate::domain::refusal::Code;
 use crate::domain::report::{Report, ReportedFill};
@@ -49,6 +50,7 @@ fn rules() -> Rules {
         },
         max_quote_age_us: 5_000_000,
         session_start_us: 0,
+        contracts: Arc::default(),
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: 10_000_000,
@@ -59,20 +61,28 @@ fn rules() -> Rules {
 
 fn limits() -> LimitRow {
     LimitRow {
-        symbol: "*".into(),
         max_order_quantity: Limit::At(100.into()),
         max_order_notional: Limit::At(1_000_000.into()),
         max_position: Limit::At(500.into()),
         max_daily_loss: Limit::At(10_000.into()),
         price_collar_pct: Limit::At(5.into()),
-        max_orders_per_second: Limit::Unlimited,
+        ..LimitRow::unlimited("*")
     }
+}
+
+/// The book that most tests are about.
+fn account() -> Book {
+    Book::account("mock".parse().unwrap(), "BTCUSDT".parse().unwrap())
+}
+
+fn session() -> SessionKey {
+    SessionKey { scope: None, book: account() }
 }
 
 fn ledger() -> Ledger {
     let mut ledger =
         Ledger::new(NOW, IdSource::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000)));
-    ledger.control_mut().limits.insert("*".into(), limits());
+    ledger.control_mut().limits.insert(limits());
     ledger
 }
 
@@ -218,7 +228,7 @@ impl Desk {
     }
 
     fn position(&self) -> Position {
-        self.ledger.position(&("mock".parse().unwrap(), "BTCUSDT".parse().unwrap()))
+        self.ledger.position(&"mock".parse().unwrap(), &"BTCUSDT".parse().unwrap())
     }
 }
 

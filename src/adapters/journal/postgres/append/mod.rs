@@ -1,8 +1,8 @@
 //! The third of the four steps: everything that was decided, a statement a table, before the commit. Rows go in by
 //! the order of their keys, so that two transactions which wait for each other's names cannot wait in a circle.
 
-mod books;
 mod orders;
+mod trades;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::domain::order::ContentHash;
 use crate::domain::request::{Outcome, OutcomeResult};
 
 use super::load::{Known, by_outcome, by_request, column};
-use books::{append_positions, append_risk, append_trades};
 use orders::{append_orders, update_orders};
+use trades::append_trades;
 
 /// Another worker has journaled a request that this transaction took for new.
 pub(super) const RACED: &str = "another worker has journaled one of these requests";
@@ -43,8 +43,7 @@ pub(super) async fn append(
     append_outcomes(conn, ledger).await?;
     append_attempts(conn, ledger).await?;
     append_trades(conn, ledger).await?;
-    append_positions(conn, ledger).await?;
-    append_risk(conn, ledger).await?;
+    super::risk::append(conn, ledger).await?;
     append_feeds(conn, ledger).await?;
     super::control::append(conn, ledger).await
 }

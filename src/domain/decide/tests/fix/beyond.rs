@@ -10,7 +10,7 @@ use crate::domain::request::Replace;
 fn desk() -> Desk {
     let mut desk = Desk::new();
     desk.rules.profile = Profile::DedupesForever;
-    desk.ledger.control_mut().limits.insert("*".into(), unlimited());
+    desk.ledger.control_mut().limits.insert(unlimited());
     desk
 }
 

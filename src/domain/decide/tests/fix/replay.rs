@@ -55,7 +55,7 @@ pub(super) fn replay(case: &Case) {
     for way in WAYS {
         let mut desk = Desk::new();
         desk.rules.profile = Profile::DedupesForever;
-        desk.ledger.control_mut().limits.insert("*".into(), unlimited());
+        desk.ledger.control_mut().limits.insert(unlimited());
         let mut replay = Replay {
             desk,
             way,
@@ -74,15 +74,7 @@ pub(super) fn replay(case: &Case) {
 
 /// No limit refuses anything.
 pub(super) fn unlimited() -> LimitRow {
-    LimitRow {
-        symbol: "*".into(),
-        max_order_quantity: Limit::Unlimited,
-        max_order_notional: Limit::Unlimited,
-        max_position: Limit::Unlimited,
-        max_daily_loss: Limit::Unlimited,
-        price_collar_pct: Limit::Unlimited,
-        max_orders_per_second: Limit::Unlimited,
-    }
+    LimitRow::unlimited("*")
 }
 
 /// How a request ended, if it did: a status, or a failure code.
