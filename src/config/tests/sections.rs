@@ -145,24 +145,38 @@ fn what_does_not_exist_yet_is_refused_by_name() {
         let sentence = format!("default.toml:1: {key}: not built yet in this version; remove it");
         assert_eq!(errors_of(text), [sentence]);
     }
-    let row = format!("{ROW}strategy_id = \"s\"\naccount = true\n");
+    let row = format!("{ROW}check_buying_power = true\n");
     assert_eq!(
         errors_of(&row),
-        [
-            "default.toml:10: risk.limits[0].strategy_id: not built yet in this version; remove it",
-            "default.toml:11: risk.limits[0].account: not built yet in this version; remove it",
-        ]
+        ["default.toml:10: risk.limits[0].check_buying_power: not built yet in this version; remove it"]
     );
-    for (text, expected) in [
-        ("redis.url = \"redis+sentinel://h/m\"", "redis.url: redis+sentinel:// is not built yet"),
-        ("redis.url = [\"redis://a\", \"redis://b\"]", "redis.url: a list is not built yet"),
-        ("broker.mode = \"practice\"", "broker.mode = \"practice\": not built yet in this version"),
-        ("broker.mode = \"live\"", "will also need ORDER_EXECUTION_LIVE=yes"),
-        ("broker.mode = \"dry\"", "must be \"mock\", \"practice\" or \"live\""),
+}
+
+#[test]
+fn rows_of_limits_are_checked_as_they_belong_together() {
+    let limits = |more: &str| read(&format!("{ROW}{more}")).risk.limits.remove(0);
+    assert_eq!(limits("strategy_id = \"s\"\n").strategy_id.as_deref(), Some("s"));
+    assert!(limits("account = true\n").account);
+    let row = limits("max_open_orders = 5\nprevent_self_trade = true\nallowed_sides = [\"Buy\"]\n");
+    assert_eq!((row.optional.max_open_orders, row.optional.prevent_self_trade), (Some(5), true));
+    for (more, problem) in [
+        ("account = true\nstrategy_id = \"s\"\n", "account: a row of the whole account has symbol"),
+        ("max_fills = 3\n", "fills_window_ms: required with max_fills"),
+        ("fills_window_ms = 3\n", "max_fills: required with fills_window_ms"),
+        ("max_price_move_pct = \"3\"\n", "price_move_window_ms: required with max_price_move_pct"),
+        ("price_move_pause_ms = 3\n", "max_price_move_pct: required with price_move_pause_ms"),
+        ("prevent_self_trade = true\n", "max_open_orders: required with prevent_self_trade, at most 1000"),
+        ("allowed_symbols = [\"BTCUSDT\"]\n", "allowed_symbols: is for rows with strategy_id or account"),
+        ("allowed_sides = [\"Long\"]\n", "allowed_sides[0] = \"Long\": must be one of Buy, Sell"),
+        ("max_gross_exposure = \"-1\"\n", "max_gross_exposure = \"-1\": must not be negative"),
     ] {
-        let errors = errors_of(text);
-        assert!(errors.len() == 1 && errors[0].contains(expected), "{text}: {errors:?}");
+        let errors = errors_of(&format!("{ROW}{more}"));
+        assert!(errors.len() == 1 && errors[0].contains(problem), "{more}: {errors:?}");
     }
+    let twice = errors_of(&format!("{ROW}strategy_id = \"s\"\n{ROW}strategy_id = \"s\"\n"));
+    assert!(twice[0].contains("two rows for the strategy \"s\" and the symbol \"*\"; keep one"), "{twice:?}");
+    let rates = errors_of("[risk.fx]\nEUR = \"1.1\"");
+    assert!(rates[0].contains("risk.currency: required with risk.fx"), "{rates:?}");
 }
 
 #[test]
@@ -268,7 +282,7 @@ max_quantity = "1"
         "default.toml:7: broker.mock.slippage_pct = \"-1\": must be between 0 and 100",
         "default.toml:12: broker.mock.instruments.BTCUSDT.tick_size = \"0\": must be above 0",
         "default.toml:11: broker.mock.instruments.BTCUSDT.max_quantity: must be at least min_quantity, 2",
-        "default.toml:13: broker.mock.instruments.BTCUSDT.lot: unknown key; known here: max_quantity, min_notional, min_quantity, step_size, tick_size",
+        "default.toml:13: broker.mock.instruments.BTCUSDT.lot: unknown key; known here: base, currency, inverse, max_quantity, min_notional, min_quantity, multiplier, order_types, step_size, tick_size, trading",
     ];
     assert_eq!(errors, expected);
 }

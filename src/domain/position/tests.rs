@@ -1,6 +1,8 @@
 //! Average cost, profit and loss.
 
 use super::*;
+use crate::domain::amount::Price;
+use crate::domain::contract::Contracts;
 use crate::domain::event::Commission;
 use crate::domain::time::Timestamp;
 use crate::domain::trade::TradeTerms;
@@ -145,5 +147,237 @@ proptest! {
         if position.quantity.get().is_zero() {
             prop_assert_eq!(position.cost, Amount::ZERO);
         }
+    }
+}
+
+// ---- worked examples from outside
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    vectors: Vec<Vector>,
+}
+
+#[derive(serde::Deserialize)]
+struct Vector {
+    id: String,
+    kind: String,
+    multiplier: String,
+    realized_is: String,
+    tolerance: String,
+    #[serde(default)]
+    spot: bool,
+    fx_rate: Option<String>,
+    account: Option<InAccount>,
+    steps: Vec<Step>,
+}
+
+#[derive(serde::Deserialize)]
+struct InAccount {
+    realized: Option<String>,
+    fees: Option<String>,
+    net_profit: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Step {
+    fill: Option<VectorFill>,
+    mark: Option<String>,
+    expect: Option<Expected>,
+}
+
+#[derive(serde::Deserialize)]
+struct VectorFill {
+    signed_qty: String,
+    px: String,
+    fee: Option<String>,
+    fee_in: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    qty: Option<String>,
+    avg_px: Option<String>,
+    realized: Option<String>,
+    unrealized: Option<String>,
+    total: Option<String>,
+    fees: Option<String>,
+    notional: Option<String>,
+    cost_abs: Option<String>,
+}
+
+/// Of more digits than an amount has what there is room for.
+fn number(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+impl Vector {
+    fn contract(&self) -> Contract {
+        Contract {
+            multiplier: (self.multiplier != "1").then(|| self.multiplier.parse().unwrap()),
+            inverse: self.kind == "inverse",
+            base: self.spot.then(|| "BASE".to_owned()),
+            currency: Some(if self.kind == "inverse" { "BASE" } else { "QUOTE" }.to_owned()),
+            fx_rate: self.fx_rate.as_ref().map(|rate| rate.parse().unwrap()),
+        }
+    }
+
+    /// A fill as a broker would tell it, its commission valued as a ledger values it.
+    fn fill(&self, fill: &VectorFill) -> (Side, TradeTerms) {
+        let quantity = number(&fill.signed_qty);
+        let price = fill.px.parse().unwrap();
+        let contracts = Contracts::new(None, Default::default(), [("X".parse().unwrap(), self.contract())]);
+        let paid = fill.fee.as_ref().filter(|_| fill.fee_in.is_some()).map(|fee| {
+            let asset = if fill.fee_in.as_deref() == Some("base") { "BASE" } else { "QUOTE" };
+            let paid = Commission { asset: asset.into(), amount: fee.parse().unwrap(), quote_value: None };
+            Commission {
+                quote_value: contracts.commission_value(&"X".parse().unwrap(), &paid, price),
+                ..paid
+            }
+        });
+        let side = if quantity.is_sign_negative() { Side::Sell } else { Side::Buy };
+        let terms = TradeTerms {
+            quantity: Quantity::new(quantity.abs()).unwrap(),
+            price,
+            commission: paid,
+            contract: Some(Arc::new(self.contract())),
+        };
+        (side, terms)
+    }
+
+    fn check(&self) {
+        let tolerance =
+            Decimal::from_scientific(&self.tolerance).or_else(|_| self.tolerance.parse()).unwrap();
+        let mut position = Position::FLAT;
+        let (mut mark, mut base_fees) = (None, Decimal::ZERO);
+        for (n, step) in self.steps.iter().enumerate() {
+            if let Some(fill) = &step.fill {
+                let (side, terms) = self.fill(fill);
+                position = position.booked(side, &change(&position, None, Some(&terms))).unwrap();
+                // Where the source books a commission in the base asset as missing quantity alone.
+                let in_base =
+                    terms.commission.filter(|_| self.spot && fill.fee_in.as_deref() == Some("base"));
+                base_fees += in_base.map_or(Decimal::ZERO, |paid| paid.quote_value.unwrap().get());
+            }
+            mark = step.mark.as_deref().map(number).or(mark);
+            let Some(expect) = &step.expect else { continue };
+            let near = |what: &str, expected: &Option<String>, found: Option<Decimal>| {
+                let Some(expected) = expected.as_deref().map(number) else { return };
+                let found = found.unwrap();
+                let off = (found - expected).abs();
+                // Averages are told to so many decimals.
+                let tolerance =
+                    if what == "average" { tolerance.max(Decimal::new(1, 15)) } else { tolerance };
+                assert!(off <= tolerance, "{} step {n}: {what} is {found}, expected {expected}", self.id);
+            };
+            let fees = position.commission.get() - base_fees;
+            let realized = match self.realized_is.as_str() {
+                "net_of_fees" => position.realized_pnl.get() - fees,
+                _ => position.realized_pnl.get(),
+            };
+            near("quantity", &expect.qty, Some(position.quantity.get()));
+            near("average", &expect.avg_px, position.average_price());
+            near("realized", &expect.realized, Some(realized));
+            near("commission", &expect.fees, Some(fees));
+            near("cost", &expect.cost_abs, Some(position.cost.get().abs()));
+            let unrealized = mark.and_then(|mark| position.unrealized_pnl(mark));
+            near("unrealized", &expect.unrealized, unrealized);
+            near("total", &expect.total, unrealized.map(|open| realized + open));
+            let notional =
+                mark.and_then(|mark| self.contract().notional(position.quantity.get().abs(), mark));
+            near("notional", &expect.notional, notional);
+        }
+        self.check_account(&position);
+    }
+
+    fn check_account(&self, position: &Position) {
+        let Some(account) = &self.account else { return };
+        let contract = self.contract();
+        let at_rate = |money: Amount| contract.in_account(money.get()).unwrap();
+        let text = |money: &Option<String>| money.as_deref().map(number);
+        if let Some(realized) = text(&account.realized) {
+            assert_eq!(at_rate(position.realized_pnl), realized, "{}", self.id);
+        }
+        if let Some(fees) = text(&account.fees) {
+            assert_eq!(at_rate(position.commission), fees, "{}", self.id);
+        }
+        if let Some(net) = text(&account.net_profit) {
+            assert_eq!(position.account_pnl.get(), net, "{}", self.id);
+        }
+    }
+}
+
+#[test]
+fn worked_examples_of_others_come_out() {
+    let all: Vectors =
+        serde_json::from_str(include_str!("../../../tests/data/position/average_cost.json")).unwrap();
+    assert_eq!(all.vectors.len(), 40);
+    for vector in &all.vectors {
+        vector.check();
+    }
+}
+
+#[test]
+fn a_commission_that_cannot_be_converted_is_counted_and_taken_back_with_its_trade() {
+    let paid = Commission { asset: "BNB".into(), amount: "0.1".parse().unwrap(), quote_value: None };
+    let bought = TradeTerms { commission: Some(paid), ..terms("1", "100", "0") };
+    let position = Position::FLAT.booked(Side::Buy, &change(&Position::FLAT, None, Some(&bought))).unwrap();
+    assert_eq!((position.unvalued_commissions, position.commission), (1, Amount::ZERO));
+    let busted = position.booked(Side::Buy, &change(&position, Some((&bought, 1)), None)).unwrap();
+    assert_eq!(busted.unvalued_commissions, 0);
+}
+
+proptest! {
+    /// The same for contracts of every kind, with commissions in the base asset too, and in the account's currency at
+    /// rates that change: what was paid and what is held comes to what was earned.
+    #[test]
+    fn money_is_conserved_whatever_the_contract(
+        fills in prop::collection::vec(
+            (any::<bool>(), 1i64..100_000, 1i64..100_000, -50i64..50, 1i64..400),
+            1..40,
+        ),
+        kind in 0u8..4,
+        mark in 1i64..100_000,
+    ) {
+        let contract = |rate: i64| Arc::new(Contract {
+            multiplier: (kind == 1).then(|| "50".parse().unwrap()),
+            inverse: kind == 2,
+            base: (kind == 3).then(|| "BASE".to_owned()),
+            currency: Some("QUOTE".to_owned()),
+            fx_rate: Some(Price::new(Decimal::new(rate, 2)).unwrap()),
+        });
+        let mut position = Position::FLAT;
+        let (mut cash, mut held, mut earned) = (Decimal::ZERO, Decimal::ZERO, Decimal::ZERO);
+        for (buys, quantity, price, fee, rate) in fills {
+            let side = if buys { Side::Buy } else { Side::Sell };
+            let (quantity, price) = (Decimal::new(quantity, 2), Decimal::new(price, 1));
+            let contract = contract(rate);
+            let value = contract.value(price).unwrap();
+            let fee = Decimal::new(fee, 3);
+            let (asset, worth) = if kind == 3 { ("BASE", fee * value) } else { ("QUOTE", fee) };
+            let terms = TradeTerms {
+                quantity: Quantity::new(quantity).unwrap(),
+                price: Price::new(price).unwrap(),
+                commission: Some(Commission {
+                    asset: asset.into(),
+                    amount: Amount::of(fee),
+                    quote_value: Some(Amount::of(worth)),
+                }),
+                contract: Some(contract.clone()),
+            };
+            let before = position.realized_pnl.get() - position.commission.get();
+            position = position.booked(side, &change(&position, None, Some(&terms))).unwrap();
+            cash -= side.signed(quantity) * value;
+            held += side.signed(quantity);
+            if kind == 3 { held -= fee } else { cash -= fee }
+            let after = position.realized_pnl.get() - position.commission.get();
+            earned += contract.in_account(after - before).unwrap();
+            prop_assert_eq!(position.quantity.get(), held);
+            // Of each step what rounds to the last digit, and no more.
+            prop_assert!((position.account_pnl.get() - earned).abs() <= Decimal::new(1, 12));
+        }
+        let mark = Decimal::new(mark, 1);
+        let worth = cash + held * contract(100).value(mark).unwrap();
+        prop_assert_eq!(worth.normalize(), position.equity(mark).unwrap().get());
     }
 }

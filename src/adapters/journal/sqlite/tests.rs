@@ -177,28 +177,45 @@ async fn decide(journal: &SqliteJournal, inputs: Vec<Input>) -> Vec<Decision> {
 /// What a journal of an older schema did not keep is found out when it is brought up to date, and what follows goes on
 /// from there as if it had been kept all along.
 #[tokio::test]
-async fn an_older_journal_learns_what_closed_its_positions() {
+async fn an_older_journal_learns_the_books_of_its_strategies() {
     let lab = Lab::new();
     let journal = lab.open(500).await;
-    let sell = OrderSpec { side: Side::Sell, ..spec(1, OrderType::Market) };
-    let requests = [submit(0), admit(1, Request::Submit(Box::new(sell)), 1), submit(2)];
-    for request in requests {
-        let admitted = decide(&journal, vec![request]).await;
+    let of = |n, side, strategy: &str| OrderSpec {
+        side,
+        strategy_id: Some(strategy.to_owned()),
+        ..spec(n, OrderType::Market)
+    };
+    let resting = OrderSpec {
+        quantity: "7".parse().unwrap(),
+        ..spec(3, OrderType::Limit { price: "90".parse().unwrap() })
+    };
+    let specs = [of(0, Side::Buy, "a"), of(1, Side::Sell, "b"), of(2, Side::Buy, "a"), resting];
+    for (n, spec) in (0..).zip(specs) {
+        let admitted = decide(&journal, vec![admit(n, Request::Submit(Box::new(spec)), 1)]).await;
         decide(&journal, vec![execute(&admitted[0])]).await;
     }
+    let before = journal.books().await.unwrap();
+    assert_eq!(before.len(), 3, "{before:?}");
+    assert_eq!((before[0].1.open_orders, before[0].1.reserved_buy.to_string().as_str()), (1, "7"));
     drop(journal);
     // Back to the schema before, with all that is in it.
-    let older = "CREATE TABLE older AS SELECT order_id, trade_id, broker, symbol, side, quantity, price, commission, \
-         commission_asset, executed_us, position_sequence FROM trades; \
-         DROP TABLE trades; ALTER TABLE older RENAME TO trades; DROP INDEX orders_ending; \
-         ALTER TABLE orders DROP COLUMN ends_us; ALTER TABLE positions DROP COLUMN closed_at; \
-         DELETE FROM _sqlx_migrations WHERE version = 3";
+    let older = "CREATE TABLE older AS SELECT order_id, trade_id, revision, broker, symbol, side, quantity, price, \
+         commission, commission_asset, commission_quote, executed_us, position_sequence FROM trades; \
+         DROP TABLE trades; ALTER TABLE older RENAME TO trades; \
+         DROP INDEX positions_strategy; DROP TABLE upgrades; DROP TABLE risk_rate; DROP TABLE risk_sessions; \
+         DROP TABLE risk_marks; DROP TABLE risk_prices; DROP TABLE risk_fills; DROP TABLE risk_contents; \
+         CREATE TABLE risk_rate (symbol TEXT, at_us INTEGER, orders INTEGER); \
+         CREATE TABLE risk_sessions (broker TEXT, symbol TEXT, start_us INTEGER, base TEXT); \
+         INSERT INTO risk_sessions VALUES ('mock', 'BTCUSDT', 1799971200000000, '-3'); \
+         DELETE FROM positions; DELETE FROM _sqlx_migrations WHERE version = 6";
     let mut stranger = lab.stranger().await;
     sqlx::raw_sql(older).execute(&mut stranger).await.unwrap();
     stranger.close().await.unwrap();
     let journal = lab.open(500).await;
+    assert_eq!(journal.books().await.unwrap(), before);
     assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
-    assert_eq!(journal.positions().await.unwrap()[0].2.closed_at, 2, "the sale closed the first purchase");
+    let sessions = journal.risk_counters().await.unwrap().sessions;
+    assert_eq!(sessions.values().next().unwrap().1.to_string(), "-3");
     let id = spec(2, OrderType::Market).id;
     let trade_id = format!("{id}/1");
     let busted_at = lab.clock.now().plus_micros(1);
@@ -210,6 +227,52 @@ async fn an_older_journal_learns_what_closed_its_positions() {
     decide(&journal, vec![Input::Facts(Box::new(facts))]).await;
     assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
     assert!(journal.positions().await.unwrap()[0].2.quantity.get().is_zero());
+    // Nothing is added up a second time.
+    drop(journal);
+    let mut stranger = lab.stranger().await;
+    sqlx::raw_sql("UPDATE positions SET quantity = '77'").execute(&mut stranger).await.unwrap();
+    stranger.close().await.unwrap();
+    let journal = lab.open(500).await;
+    assert_eq!(journal.positions().await.unwrap()[0].2.quantity.to_string(), "77");
+}
+
+/// Limits as a journal kept them before changes were journaled become an event of their own; where there were none there
+/// is none.
+#[tokio::test]
+async fn limits_of_an_older_journal_become_an_event() {
+    for with_rows in [true, false] {
+        let lab = Lab::new();
+        drop(
+            SqliteJournal::open(&lab.settings(), Arc::new(rules()), lab.clock.clone(), lab.commits.clone())
+                .await,
+        );
+        let mut older = "DROP TABLE control_events; DROP TABLE outbox_control; DROP TABLE control_revision; \
+             DROP TABLE trading_state; DROP TABLE risk_limits; CREATE TABLE risk_limits (symbol TEXT, \
+             max_order_quantity TEXT, max_order_notional TEXT, max_position TEXT, max_daily_loss TEXT, \
+             price_collar_pct TEXT, max_orders_per_second TEXT, changed_us INTEGER, changed_by TEXT); \
+             DELETE FROM _sqlx_migrations WHERE version = 5;"
+            .to_owned();
+        if with_rows {
+            older += "INSERT INTO risk_limits VALUES ('*', '1', '2', '3', 'unlimited', '5', '6', 9, 'ann'), \
+                      ('BTCUSDT', '1', '2', '4', 'unlimited', '5', '6', 8, 'ann')";
+        }
+        let mut stranger = lab.stranger().await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(older)).execute(&mut stranger).await.unwrap();
+        stranger.close().await.unwrap();
+        let settings = lab.settings();
+        let opened =
+            SqliteJournal::open(&settings, Arc::new(rules()), lab.clock.clone(), lab.commits.clone());
+        let journal = opened.await.unwrap().0;
+        assert!(crate::engine::replay::replay(&journal).await.unwrap().is_equal());
+        let control = journal.control().await.unwrap();
+        let events = journal.control_events(u64::MAX >> 1, 10).await.unwrap();
+        assert_eq!((control.limits.rows().count(), events.len()), if with_rows { (2, 1) } else { (0, 0) });
+        if with_rows {
+            let row = control.limits.of_symbol(&"BTCUSDT".parse().unwrap()).unwrap();
+            assert_eq!((row.max_position, row.max_daily_loss), (Limit::At(4.into()), Limit::Unlimited));
+            assert_eq!((events[0].event.by(), events[0].at.micros()), ("ann", 9));
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod commands;
 mod fix;
 mod instructions;
 mod lifecycle;
+mod limits;
 mod order_lifecycle;
 mod properties;
 mod trades;
@@ -28,7 +29,7 @@ use crate::domain::position::{Book, Position};
 use crate::domain::reconcile::reconcile;
 use crate::domain::refusal::Code;
 use crate::domain::report::{Report, ReportedFill};
-use crate::domain::risk::{Limit, LimitRow};
+use crate::domain::risk::{Limit, LimitRow, Limits};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
