@@ -52,6 +52,8 @@ export type Code =
       | "RISK_DAILY_LOSS"
       | "RISK_PRICE_COLLAR"
       | "RISK_ORDER_RATE"
+      | "RISK_MAX_OPEN_ORDERS"
+      | "RISK_EXPOSURE"
       | "UNKNOWN_ORDER"
       | "ORDER_TERMINAL"
     )
@@ -60,6 +62,14 @@ export type Code =
   | "UNKNOWN_SYMBOL"
   | "DUPLICATE_CLIENT_ORDER_ID"
   | "REQUEST_EXPIRED"
+  | "RISK_PRICE_MOVE"
+  | "RISK_DUPLICATE"
+  | "RISK_SELF_TRADE"
+  | "RISK_PERMISSION"
+  | "RISK_MARKET_STATE"
+  | "RISK_NO_FX_RATE"
+  | "RISK_REPEATED_EXECUTION"
+  | "CIRCUIT_OPEN"
   | "TRADING_HALTED"
   | "REDUCE_ONLY"
   | "UNSUPPORTED_BY_BROKER"
@@ -202,7 +212,7 @@ export type Request = SubmitEntry | CancelEntry | CancelAllEntry | ReplaceEntry;
 /**
  * What a switch is for. In JSON `"all"`, or one of the others with its value: `{"symbol": "BTCUSDT"}`.
  */
-export type Scope = "all" | ScopeBroker | ScopeStrategyId | ScopeSymbol;
+export type Scope = "all" | ScopeBroker | ScopeStrategyId | ScopeSymbol | ScopeStrategySymbol;
 /**
  * An order to be executed, in either form.
  */
@@ -361,6 +371,32 @@ export interface Condition {
   comparison: Comparison;
   condition_type: ConditionType;
   trigger_value: Price;
+}
+/**
+ * How an instrument's quantities and prices become money. A fill carries the one that it was booked with, so that what
+ * it came to does not change with the configuration.
+ */
+export interface Contract {
+  /**
+   * Of a spot pair: the asset that is bought, in which a commission makes the position smaller.
+   */
+  base?: string;
+  /**
+   * What profit and loss are in: of a linear instrument the quote currency, of an inverse one the base.
+   */
+  currency?: string;
+  /**
+   * Quote currency for one unit of the instrument.
+   */
+  fx_rate?: string;
+  /**
+   * Quoted in one currency and settled in the other: a unit is worth the multiplier divided by the price.
+   */
+  inverse?: boolean;
+  /**
+   * Quote currency for one unit of the instrument.
+   */
+  multiplier?: string;
 }
 /**
  * The receipt: from here on the order reaches exactly one end. Carries all that was asked for.
@@ -553,6 +589,7 @@ export interface FailedOutcome {
  */
 export interface Fill {
   commission?: Commission;
+  contract?: Contract1;
   /**
    * RFC 3339, UTC, microseconds.
    */
@@ -567,6 +604,31 @@ export interface Fill {
    * The broker's id; unique together with broker, symbol and order.
    */
   trade_id: string;
+}
+/**
+ * What quantity and price come to in money, where that is not their product.
+ */
+export interface Contract1 {
+  /**
+   * Of a spot pair: the asset that is bought, in which a commission makes the position smaller.
+   */
+  base?: string;
+  /**
+   * What profit and loss are in: of a linear instrument the quote currency, of an inverse one the base.
+   */
+  currency?: string;
+  /**
+   * Quote currency for one unit of the instrument.
+   */
+  fx_rate?: string;
+  /**
+   * Quoted in one currency and settled in the other: a unit is worth the multiplier divided by the price.
+   */
+  inverse?: boolean;
+  /**
+   * Quote currency for one unit of the instrument.
+   */
+  multiplier?: string;
 }
 export interface FillEvent {
   details: Fill;
@@ -1154,8 +1216,34 @@ export interface TradeCorrection {
  */
 export interface TradeTerms {
   commission?: Commission;
+  contract?: Contract2;
   price: Price;
   quantity: Quantity;
+}
+/**
+ * Where it is not a plain one.
+ */
+export interface Contract2 {
+  /**
+   * Of a spot pair: the asset that is bought, in which a commission makes the position smaller.
+   */
+  base?: string;
+  /**
+   * What profit and loss are in: of a linear instrument the quote currency, of an inverse one the base.
+   */
+  currency?: string;
+  /**
+   * Quote currency for one unit of the instrument.
+   */
+  fx_rate?: string;
+  /**
+   * Quoted in one currency and settled in the other: a unit is worth the multiplier divided by the price.
+   */
+  inverse?: boolean;
+  /**
+   * Quote currency for one unit of the instrument.
+   */
+  multiplier?: string;
 }
 /**
  * The broker took a fill back.
@@ -1195,6 +1283,7 @@ export interface TradeBust {
  */
 export interface TradeTerms1 {
   commission?: Commission;
+  contract?: Contract2;
   price: Price;
   quantity: Quantity;
 }
@@ -1257,6 +1346,16 @@ export interface ScopeSymbol {
   symbol: string;
 }
 /**
+ * What one strategy does in one symbol.
+ */
+export interface ScopeStrategySymbol {
+  /**
+   * @minItems 2
+   * @maxItems 2
+   */
+  strategy_symbol: [unknown, unknown];
+}
+/**
  * What one commit did to one order, as orders:status tells it.
  */
 export interface StatusMessage {
@@ -1300,6 +1399,8 @@ export interface Switch {
         | "RISK_DAILY_LOSS"
         | "RISK_PRICE_COLLAR"
         | "RISK_ORDER_RATE"
+        | "RISK_MAX_OPEN_ORDERS"
+        | "RISK_EXPOSURE"
         | "UNKNOWN_ORDER"
         | "ORDER_TERMINAL"
       )
@@ -1308,6 +1409,14 @@ export interface Switch {
     | "UNKNOWN_SYMBOL"
     | "DUPLICATE_CLIENT_ORDER_ID"
     | "REQUEST_EXPIRED"
+    | "RISK_PRICE_MOVE"
+    | "RISK_DUPLICATE"
+    | "RISK_SELF_TRADE"
+    | "RISK_PERMISSION"
+    | "RISK_MARKET_STATE"
+    | "RISK_NO_FX_RATE"
+    | "RISK_REPEATED_EXECUTION"
+    | "CIRCUIT_OPEN"
     | "TRADING_HALTED"
     | "REDUCE_ONLY"
     | "UNSUPPORTED_BY_BROKER"
@@ -1315,6 +1424,10 @@ export interface Switch {
     | "BROKER_UNAVAILABLE"
     | "OUTCOME_UNKNOWN"
     | "MAX_DELIVERIES";
+  /**
+   * The loss of this scope counts from then: a person resumed it after its daily loss had stopped it.
+   */
+  loss_counts_from?: string;
   scope: Scope;
   state: TradingState;
   timestamp: string;

@@ -58,6 +58,8 @@ Code: TypeAlias = (
         'RISK_DAILY_LOSS',
         'RISK_PRICE_COLLAR',
         'RISK_ORDER_RATE',
+        'RISK_MAX_OPEN_ORDERS',
+        'RISK_EXPOSURE',
         'UNKNOWN_ORDER',
         'ORDER_TERMINAL',
     ]
@@ -66,6 +68,14 @@ Code: TypeAlias = (
     | Literal['UNKNOWN_SYMBOL']
     | Literal['DUPLICATE_CLIENT_ORDER_ID']
     | Literal['REQUEST_EXPIRED']
+    | Literal['RISK_PRICE_MOVE']
+    | Literal['RISK_DUPLICATE']
+    | Literal['RISK_SELF_TRADE']
+    | Literal['RISK_PERMISSION']
+    | Literal['RISK_MARKET_STATE']
+    | Literal['RISK_NO_FX_RATE']
+    | Literal['RISK_REPEATED_EXECUTION']
+    | Literal['CIRCUIT_OPEN']
     | Literal['TRADING_HALTED']
     | Literal['REDUCE_ONLY']
     | Literal['UNSUPPORTED_BY_BROKER']
@@ -275,7 +285,17 @@ class ScopeSymbol(TypedDict):
     symbol: str
 
 
-Scope: TypeAlias = Literal['all'] | ScopeBroker | ScopeStrategyId | ScopeSymbol
+class ScopeStrategySymbol(TypedDict):
+    """
+    What one strategy does in one symbol.
+    """
+
+    strategy_symbol: tuple[str, str]
+
+
+Scope: TypeAlias = (
+    Literal['all'] | ScopeBroker | ScopeStrategyId | ScopeSymbol | ScopeStrategySymbol
+)
 """
 What a switch is for. In JSON `"all"`, or one of the others with its value: `{"symbol": "BTCUSDT"}`.
 """
@@ -368,16 +388,6 @@ Timestamp: TypeAlias = str
 """
 RFC 3339, UTC, microseconds.
 """
-
-
-class TradeTerms(TypedDict):
-    """
-    What a trade is booked with.
-    """
-
-    commission: NotRequired[Commission]
-    price: Price
-    quantity: Quantity
 
 
 TradingState: TypeAlias = Literal['ACTIVE'] | Literal['REDUCE_ONLY'] | Literal['HALTED']
@@ -586,6 +596,34 @@ class Condition(TypedDict):
     trigger_value: Price
 
 
+class Contract(TypedDict):
+    """
+    How an instrument's quantities and prices become money. A fill carries the one that it was booked with, so that what
+    it came to does not change with the configuration.
+    """
+
+    base: NotRequired[str]
+    """
+    Of a spot pair: the asset that is bought, in which a commission makes the position smaller.
+    """
+    currency: NotRequired[str]
+    """
+    What profit and loss are in: of a linear instrument the quote currency, of an inverse one the base.
+    """
+    fx_rate: NotRequired[Price]
+    """
+    Account currency for one unit of `currency`, at the time of the fill.
+    """
+    inverse: NotRequired[bool]
+    """
+    Quoted in one currency and settled in the other: a unit is worth the multiplier divided by the price.
+    """
+    multiplier: NotRequired[Price]
+    """
+    What one unit of quantity stands for; 1 where it is left out.
+    """
+
+
 class Deadline(TypedDict):
     """
     Fixed when an attempt is journaled, and enforced by the broker. Both by the broker's clock.
@@ -679,6 +717,10 @@ class Fill(TypedDict):
     """
 
     commission: NotRequired[Commission]
+    contract: NotRequired[Contract]
+    """
+    What quantity and price come to in money, where that is not their product.
+    """
     executed_at: Timestamp
     """
     When the broker says that it happened.
@@ -1077,6 +1119,10 @@ class Switch(TypedDict):
     """
     The control whose breach it is; what it keeps out is refused with its code.
     """
+    loss_counts_from: NotRequired[str]
+    """
+    The loss of this scope counts from then: a person resumed it after its daily loss had stopped it.
+    """
     scope: Scope
     state: TradingState
     timestamp: str
@@ -1100,67 +1146,18 @@ TimeInForce: TypeAlias = (
 )
 
 
-class TradeBust(TypedDict):
+class TradeTerms(TypedDict):
     """
-    A trade that was booked never was.
-    """
-
-    booked_at: int
-    """
-    Where `was` is booked among the fills of its position.
-    """
-    busted_at: Timestamp
-    """
-    When the broker says that it took it back.
-    """
-    position_sequence: int
-    """
-    Its own place there.
-    """
-    reason: str
-    trade_id: str
-    was: NotRequired[TradeTerms]
-    """
-    `None`: it was taken back before it was told; should it be told yet, it is not booked.
+    What a trade is booked with.
     """
 
-
-class TradeBustedEvent(TypedDict):
+    commission: NotRequired[Commission]
+    contract: NotRequired[Contract]
     """
-    The broker took a fill back.
+    Where it is not a plain one.
     """
-
-    details: TradeBust
-    event_id: str
-    timestamp: Timestamp
-    type: Literal['TradeBusted']
-    version: int
-    """
-    Counts an order's events, without gaps.
-    """
-
-
-class TradeCorrection(TypedDict):
-    """
-    A trade that was booked as one thing is another.
-    """
-
-    booked_at: int
-    """
-    Where `was` is booked among the fills of its position.
-    """
-    corrected_at: Timestamp
-    """
-    When the broker says that it corrected it.
-    """
-    now: TradeTerms
-    position_sequence: int
-    """
-    Its own place there.
-    """
-    reason: str
-    trade_id: str
-    was: TradeTerms
+    price: Price
+    quantity: Quantity
 
 
 class TriggeredEvent(TypedDict):
@@ -1418,19 +1415,67 @@ An order to be executed, in either form.
 """
 
 
-class TradeCorrectedEvent(TypedDict):
+class TradeBust(TypedDict):
     """
-    The broker corrected a fill. The fill's own event stays as it is.
+    A trade that was booked never was.
     """
 
-    details: TradeCorrection
+    booked_at: int
+    """
+    Where `was` is booked among the fills of its position.
+    """
+    busted_at: Timestamp
+    """
+    When the broker says that it took it back.
+    """
+    position_sequence: int
+    """
+    Its own place there.
+    """
+    reason: str
+    trade_id: str
+    was: NotRequired[TradeTerms]
+    """
+    `None`: it was taken back before it was told; should it be told yet, it is not booked.
+    """
+
+
+class TradeBustedEvent(TypedDict):
+    """
+    The broker took a fill back.
+    """
+
+    details: TradeBust
     event_id: str
     timestamp: Timestamp
-    type: Literal['TradeCorrected']
+    type: Literal['TradeBusted']
     version: int
     """
     Counts an order's events, without gaps.
     """
+
+
+class TradeCorrection(TypedDict):
+    """
+    A trade that was booked as one thing is another.
+    """
+
+    booked_at: int
+    """
+    Where `was` is booked among the fills of its position.
+    """
+    corrected_at: Timestamp
+    """
+    When the broker says that it corrected it.
+    """
+    now: TradeTerms
+    position_sequence: int
+    """
+    Its own place there.
+    """
+    reason: str
+    trade_id: str
+    was: TradeTerms
 
 
 class CreatedEvent(TypedDict):
@@ -1503,6 +1548,27 @@ class Order(TypedDict):
     version: int
 
 
+OrderOrSpec: TypeAlias = Order | OrderSpec
+"""
+The order as it stands, or what was asked for where no order was made.
+"""
+
+
+class TradeCorrectedEvent(TypedDict):
+    """
+    The broker corrected a fill. The fill's own event stays as it is.
+    """
+
+    details: TradeCorrection
+    event_id: str
+    timestamp: Timestamp
+    type: Literal['TradeCorrected']
+    version: int
+    """
+    Counts an order's events, without gaps.
+    """
+
+
 OrderEvent: TypeAlias = (
     CreatedEvent
     | ValidatedEvent
@@ -1529,10 +1595,4 @@ OrderEvent: TypeAlias = (
 )
 """
 One thing that happened to one order, once.
-"""
-
-
-OrderOrSpec: TypeAlias = Order | OrderSpec
-"""
-The order as it stands, or what was asked for where no order was made.
 """

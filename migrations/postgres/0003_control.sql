@@ -27,6 +27,12 @@ CREATE TABLE trading_state (
     PRIMARY KEY (scope, name, control)
 );
 
+-- How the circuit of each broker stands that has ever opened.
+CREATE TABLE circuits (
+    broker  text COLLATE "C" PRIMARY KEY,
+    event   text NOT NULL                     -- JSON: how it stands
+);
+
 -- The limits in force, one JSON row each; how they came to be is an event like every later change.
 CREATE TABLE new_limits (
     name  text COLLATE "C" PRIMARY KEY,        -- what the row is for

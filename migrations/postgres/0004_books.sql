@@ -79,3 +79,11 @@ CREATE TABLE risk_contents (
     at_us            bigint NOT NULL
 );
 CREATE INDEX risk_contents_at ON risk_contents (at_us);
+
+-- Calls to brokers that failed, within the windows of their circuit breakers.
+CREATE TABLE risk_failures (
+    broker    text COLLATE "C" NOT NULL,
+    at_us     bigint NOT NULL,
+    failures  bigint NOT NULL,
+    PRIMARY KEY (broker, at_us)
+);

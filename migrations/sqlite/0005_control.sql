@@ -27,6 +27,12 @@ CREATE TABLE trading_state (
     PRIMARY KEY (scope, name, control)
 ) STRICT, WITHOUT ROWID;
 
+-- How the circuit of each broker stands that has ever opened.
+CREATE TABLE circuits (
+    broker  TEXT PRIMARY KEY,
+    event   TEXT NOT NULL                     -- JSON: how it stands
+) STRICT, WITHOUT ROWID;
+
 -- The limits in force, one JSON row each; how they came to be is an event like every later change.
 CREATE TABLE new_limits (
     name  TEXT PRIMARY KEY,                    -- what the row is for

@@ -88,3 +88,11 @@ CREATE TABLE risk_contents (
     at_us            INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX risk_contents_at ON risk_contents (at_us);
+
+-- Calls to brokers that failed, within the windows of their circuit breakers.
+CREATE TABLE risk_failures (
+    broker    TEXT NOT NULL,
+    at_us     INTEGER NOT NULL,
+    failures  INTEGER NOT NULL,
+    PRIMARY KEY (broker, at_us)
+) STRICT, WITHOUT ROWID;

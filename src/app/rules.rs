@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use crate::config::{self, MockProfile, Settings};
 use crate::domain::amount::{Amount, AmountError, Price, Quantity};
+use crate::domain::circuit::Breaker;
 use crate::domain::contract::{Contract, Contracts};
 use crate::domain::decide::Rules;
 use crate::domain::ids::{BrokerName, NameError, Symbol};
@@ -151,6 +152,12 @@ pub fn rules(settings: &Settings) -> Result<Rules, AppError> {
         max_request_age_us: settings.worker.max_request_age.map(micros),
         max_deliveries: settings.worker.max_deliveries,
         contracts: Arc::new(contracts(settings)?),
+        breaker: broker.mock.breaker.map(|breaker| Breaker {
+            failures: breaker.failures,
+            window_us: micros(breaker.window),
+            open_us: micros(breaker.open),
+            probes: breaker.probes,
+        }),
         profile: profile(settings),
         retry_us: micros(broker.retry),
         // A call that is under way must not lose its order to another worker.

@@ -221,7 +221,7 @@ async fn tell(call: &Call, journal: &dyn Journal, reader: &dyn JournalReader) ->
                 ControlEvent::TradingState(switch) => {
                     publisher.tell_switch(switch).await.map_err(|error| error.to_string())?;
                 }
-                ControlEvent::Limits(_) => {}
+                ControlEvent::Limits(_) | ControlEvent::Circuit(_) => {}
             }
             control.push(change.number);
         }

@@ -1,8 +1,13 @@
 //! What holds for every order whoever admits it: the limits in force and the trading state. Each change is one of the
 //! events here, journaled like those of orders; the revision counts them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::circuit::Circuit;
+use super::ids::BrokerName;
+use super::refusal::Code;
 use super::risk::{LimitRow, Limits};
 use super::trading_state::{Switch, TradingStates};
 
@@ -12,6 +17,8 @@ pub struct Control {
     pub revision: u64,
     pub limits: Limits,
     pub trading: TradingStates,
+    /// Of brokers whose circuit has ever opened.
+    pub circuits: BTreeMap<BrokerName, Circuit>,
 }
 
 /// One change.
@@ -20,6 +27,7 @@ pub struct Control {
 pub enum ControlEvent {
     TradingState(Switch),
     Limits(LimitsChange),
+    Circuit(Circuit),
 }
 
 /// Other limits than before, all of them.
@@ -36,6 +44,7 @@ impl ControlEvent {
         match self {
             Self::TradingState(_) => "trading_state",
             Self::Limits(_) => "limits",
+            Self::Circuit(_) => "circuit",
         }
     }
 
@@ -44,6 +53,7 @@ impl ControlEvent {
         match self {
             Self::TradingState(switch) => &switch.by,
             Self::Limits(change) => &change.by,
+            Self::Circuit(_) => Code::CircuitOpen.as_str(),
         }
     }
 
@@ -52,6 +62,7 @@ impl ControlEvent {
         match self {
             Self::TradingState(switch) => &switch.why,
             Self::Limits(change) => &change.why,
+            Self::Circuit(circuit) => &circuit.why,
         }
     }
 }
@@ -62,6 +73,9 @@ impl Control {
         match event {
             ControlEvent::TradingState(switch) => self.trading.set(switch.clone()),
             ControlEvent::Limits(change) => self.limits = Limits::of_rows(&change.rows),
+            ControlEvent::Circuit(circuit) => {
+                self.circuits.insert(circuit.broker.clone(), circuit.clone());
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The core: pure and synchronous. No clock, no randomness, no logging, no input or output.
 
 pub mod amount;
+pub mod circuit;
 pub mod contract;
 pub mod control;
 pub mod decide;

@@ -66,6 +66,8 @@ codes! {
     NoFxRate = "RISK_NO_FX_RATE",
     /// A strategy was filled more often within a window than is allowed.
     RepeatedExecution = "RISK_REPEATED_EXECUTION",
+    /// Its broker failed too often of late: only cancels go there.
+    CircuitOpen = "CIRCUIT_OPEN",
     /// The kill switch: only cancels pass.
     TradingHalted = "TRADING_HALTED",
     /// The kill switch: only what shrinks a position passes.
@@ -107,6 +109,7 @@ impl Code {
             | Self::MarketState
             | Self::NoFxRate
             | Self::RepeatedExecution
+            | Self::CircuitOpen
             | Self::TradingHalted
             | Self::ReduceOnly
             | Self::BrokerRejected

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crash::{self, Point};
+use crate::domain::circuit::CircuitState;
 use crate::domain::control::ControlEvent;
 use crate::domain::ids::{EntryId, OrderId};
 use crate::domain::order::Order;
@@ -175,7 +176,10 @@ impl Engine {
         for change in &changes {
             match &change.event {
                 ControlEvent::TradingState(switch) => self.publisher.tell_switch(switch).await?,
-                ControlEvent::Limits(_) => {}
+                ControlEvent::Circuit(circuit) if circuit.state == CircuitState::Open => {
+                    tracing::error!(broker = %circuit.broker, why = circuit.why, "ALARM: a broker's circuit is open");
+                }
+                ControlEvent::Limits(_) | ControlEvent::Circuit(_) => {}
             }
         }
         let control: Vec<u64> = changes.iter().map(|change| change.number).collect();

@@ -8,6 +8,7 @@ mod follow_up;
 mod perform;
 mod publish;
 pub mod replay;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -131,7 +132,10 @@ impl Engine {
         }
     }
 
-    async fn markets(&self, wanted: BTreeSet<(BrokerName, Symbol)>) -> Result<Markets, EngineError> {
+    pub(crate) async fn markets(
+        &self,
+        wanted: BTreeSet<(BrokerName, Symbol)>,
+    ) -> Result<Markets, EngineError> {
         if wanted.is_empty() {
             return Ok(HashMap::new());
         }

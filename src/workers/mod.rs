@@ -6,6 +6,7 @@ mod observe;
 mod reconciliation;
 mod relay;
 mod requests;
+mod risk_watch;
 mod waiting;
 
 use std::future::Future;
@@ -135,6 +136,7 @@ pub fn start(context: Context, inbox: Box<dyn Inbox>) -> Running {
     loops.spawn(heartbeat::run(context.clone()));
     loops.spawn(broker_updates::run(context.clone()));
     loops.spawn(relay::run(context.clone()));
+    loops.spawn(risk_watch::run(context.clone()));
     loops.spawn(reconciliation::run(context.clone(), sender.clone()));
     loops.spawn(waiting::run(context.clone(), sender.clone(), waits));
     let requests = requests::run(context.clone(), inbox, in_flight.clone(), sender, waiting.clone());

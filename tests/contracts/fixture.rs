@@ -42,6 +42,7 @@ pub(crate) fn rules(profile: Profile) -> Rules {
         max_quote_age_us: 5_000_000,
         session_start_us: 0,
         contracts: Arc::default(),
+        breaker: None,
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: LEASE_US,

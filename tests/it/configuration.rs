@@ -58,10 +58,10 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
     .await;
     assert!(said.contains("require_signature"), "{said}");
     let said = refused(|s| {
-        s.limits([Limits::unlimited("*").with("strategy_id", "\"momentum\"")]);
+        s.limits([Limits::unlimited("*").with("check_buying_power", "true")]);
     })
     .await;
-    assert!(said.contains("strategy_id"), "{said}");
+    assert!(said.contains("check_buying_power"), "{said}");
     for mode in ["live", "practice"] {
         let said = refused(|s| {
             s.text("broker.mode", mode);

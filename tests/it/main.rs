@@ -49,6 +49,7 @@ mod profiles;
 mod recovery;
 mod risk;
 mod risk_apply;
+mod risk_scopes;
 mod schemas;
 mod simulated_broker;
 mod submit;

@@ -8,6 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::amount::{Amount, Quantity};
+use crate::domain::circuit::Circuit;
 use crate::domain::contract::Contract;
 use crate::domain::control::Control;
 use crate::domain::event::{Commission, OrderEvent};
@@ -355,6 +356,7 @@ pub(super) fn control<R: Row>(
     revision: u64,
     limit_rows: &[R],
     switches: &[R],
+    circuits: &[R],
 ) -> Result<Control, sqlx::Error> {
     let mut control = Control { revision, ..Control::default() };
     let limit = |row: &R| serde_json::from_str(row.text("row")?).map_err(|error| unreadable("row", error));
@@ -363,6 +365,11 @@ pub(super) fn control<R: Row>(
     for row in switches {
         let switch = serde_json::from_str(row.text("event")?).map_err(|error| unreadable("event", error))?;
         control.trading.set(switch);
+    }
+    for row in circuits {
+        let circuit: Circuit =
+            serde_json::from_str(row.text("event")?).map_err(|error| unreadable("event", error))?;
+        control.circuits.insert(circuit.broker.clone(), circuit);
     }
     Ok(control)
 }

@@ -40,5 +40,8 @@ fn what(event: &ControlEvent) -> String {
     match event {
         ControlEvent::TradingState(switch) => format!("{} in {}", switch.state, switch.scope),
         ControlEvent::Limits(change) => format!("limits: {} rows", change.rows.len()),
+        ControlEvent::Circuit(circuit) => {
+            format!("circuit {} of broker {}", circuit.state.as_str(), circuit.broker)
+        }
     }
 }

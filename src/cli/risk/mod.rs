@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use crate::api::risk::{self, LimitUse};
 use crate::app::{self, AppError};
+use crate::domain::circuit::CircuitState;
 use crate::domain::risk::Limit;
 use crate::domain::risk::controls;
 use crate::domain::trading_state::{Switch, TradingState};
@@ -102,6 +103,13 @@ async fn show(call: &Call) -> Result<Ending, AppError> {
         print::line(&format!(
             "{} in {} since {}, by {}: {}",
             switch.state, switch.scope, switch.timestamp, switch.by, switch.why
+        ));
+    }
+    for circuit in control.circuits.values().filter(|circuit| circuit.state != CircuitState::Closed) {
+        let (state, broker) = (circuit.state.as_str(), &circuit.broker);
+        print::line(&format!(
+            "circuit {state} of broker {broker} since {}: {}",
+            circuit.timestamp, circuit.why
         ));
     }
     if uses.is_empty() {

@@ -12,7 +12,7 @@ use crate::config::scalar::{
 };
 use crate::config::tree::Kind;
 
-const NOT_BUILT: [&str; 2] = ["max_open_orders", "breaker"];
+const NOT_BUILT: [&str; 1] = ["max_open_orders"];
 
 /// The simulated broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,32 @@ pub struct MockSettings {
     pub settle: Duration,
     /// How long after it is journaled an attempt may be executed.
     pub recv_window: Duration,
+    /// `None`: calls that fail keep nothing from being sent.
+    pub breaker: Option<BreakerSettings>,
+}
+
+/// When calls that fail keep new orders from a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// So many within the window.
+    pub failures: u64,
+    pub window: Duration,
+    /// For so long.
+    pub open: Duration,
+    /// Orders that are let through then, until one of them is answered.
+    pub probes: u64,
+}
+
+impl BreakerSettings {
+    fn read(table: &mut Reader<'_>) -> Self {
+        let span = || milliseconds(100..=86_400_000);
+        Self {
+            failures: table.read("failures", whole(1..=1_000_000)).unwrap_or(5),
+            window: table.read("window_ms", span()).unwrap_or(Duration::from_secs(10)),
+            open: table.read("open_ms", span()).unwrap_or(Duration::from_secs(5)),
+            probes: table.read("probes", whole(1..=1000)).unwrap_or(1),
+        }
+    }
 }
 
 /// What an exchange promises about attempts that are made again: `domain::profile`.
@@ -87,6 +113,7 @@ impl MockSettings {
                 .unwrap_or(defaults),
             settle: section.read("settle_ms", milliseconds(0..=600_000)).unwrap_or(defaults),
             recv_window: section.read("recv_window_ms", milliseconds(10..=60_000)).unwrap_or(defaults),
+            breaker: section.contains("breaker").then(|| section.section("breaker", BreakerSettings::read)),
             latency: section.read("latency_ms", milliseconds(0..=60_000)).unwrap_or(Duration::ZERO),
             failure_rate: section.read("failure_rate", decimal_up_to(1)).unwrap_or(Decimal::ZERO),
             seed: section.read("seed", whole(0..=u64::MAX)).unwrap_or(1),

@@ -133,7 +133,6 @@ fn what_does_not_exist_yet_is_refused_by_name() {
     for (text, key) in [
         ("streams.lanes = [\"{orders-0}\"]", "streams.lanes"),
         ("broker.mock.max_open_orders = 1", "broker.mock.max_open_orders"),
-        ("broker.mock.breaker = { failures = 1 }", "broker.mock.breaker.failures"),
         ("[broker.oanda]", "broker.oanda"),
         ("[broker.binance_spot]", "broker.binance_spot"),
         ("[broker.binance_futures]", "broker.binance_futures"),

@@ -64,7 +64,7 @@ impl Rules {
         let control = ledger.control.clone();
         let rows = control.limits.of_order(asked.spec);
         self.note_prices(ledger, asked, &rows);
-        let judgement = self.judge_by(ledger, asked, &control, &rows);
+        let mut judgement = self.judge_by(ledger, asked, &control, &rows);
         if asked.is_new && judgement.counts_in_rate {
             ledger.risk.count_order(Scope::Symbol(asked.spec.symbol.clone()));
             for row in rows.iter().filter(|row| row.strategy_id.is_some() || row.account) {
@@ -79,6 +79,9 @@ impl Rules {
         }
         if let Some(breach) = &judgement.breach {
             self.stop(ledger, breach);
+        }
+        if judgement.refusal.is_none() && asked.is_new {
+            judgement.refusal = self.pass_circuit(ledger, asked.broker);
         }
         judgement
     }
@@ -136,16 +139,8 @@ impl Rules {
         let wants_sums = row.adds_up_money() || row.optional.max_open_orders.is_some();
         let sums =
             if wants_sums { self.sums(ledger, asked, control, row, &scope, &book) } else { Sums::default() };
-        let window = row.optional.price_move_window_ms.map(micros);
-        let price_range = window.filter(|_| row.optional.max_price_move_pct.is_some());
-        RowView {
-            row,
-            position,
-            sums,
-            recent_orders: asked.is_new.then_some(recent),
-            price_range: price_range.and_then(|window| price_range_of(ledger, asked, window)),
-            scope,
-        }
+        let price_range = self.price_range(ledger, asked.broker, &asked.spec.symbol, row);
+        RowView { row, position, sums, recent_orders: asked.is_new.then_some(recent), price_range, scope }
     }
 
     /// What the books of a row's scope come to. `own`: the one that the order is in.
@@ -170,10 +165,24 @@ impl Rules {
             .map(|(book, position)| (book.clone(), position.clone()))
             .collect();
         books.push((own.clone(), asked.without(own, ledger.book(own))));
+        self.add_up(ledger, control, row, scope, &books, &|ledger, book| self.mark_of(ledger, asked, book))
+    }
+
+    /// What some books come to for a row of limits, each at its mark.
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
+    pub(super) fn add_up(
+        &self,
+        ledger: &mut Ledger,
+        control: &Control,
+        row: &LimitRow,
+        scope: &Scope,
+        books: &[(Book, Position)],
+        mark_of: &dyn Fn(&Ledger, &Book) -> Option<Price>,
+    ) -> Sums {
         let money = row.adds_up_money();
         let mut values = Vec::with_capacity(books.len());
-        for (book, position) in &books {
-            let mark = self.mark_of(ledger, asked, book);
+        for (book, position) in books {
+            let mark = mark_of(ledger, book);
             let base = if money { self.base(ledger, control, scope, book, position, mark) } else { None };
             values.push(BookValue {
                 symbol: &book.symbol,
@@ -195,7 +204,7 @@ impl Rules {
         ledger.risk.fresh_mark(&key, ledger.now, self.max_quote_age_us)
     }
 
-    fn reference(&self, market: &Market, now: Timestamp) -> Option<Price> {
+    pub(super) fn reference(&self, market: &Market, now: Timestamp) -> Option<Price> {
         market.tradable(now, self.max_quote_age_us).reference().and_then(|price| Price::new(price).ok())
     }
 
@@ -229,7 +238,7 @@ impl Rules {
     }
 
     /// Where the session has just begun, it begins at the price of now; without one it waits for one.
-    fn session_base(
+    pub(super) fn session_base(
         &self,
         ledger: &mut Ledger,
         key: SessionKey,
@@ -251,23 +260,53 @@ impl Rules {
     /// Keeps what the symbol is worth, where a limit goes by it later.
     fn note_prices(&self, ledger: &mut Ledger, asked: &Asked<'_>, rows: &[&LimitRow]) {
         let Some(price) = self.reference(asked.market, ledger.now) else { return };
-        let now = ledger.now;
         if rows.iter().any(|row| row.account || row.strategy_id.is_some()) {
             let at = asked.market.timestamp();
             ledger.risk.set_mark(asked.key(), Mark { price, at });
         }
+        self.note_price(ledger, asked.broker, &asked.spec.symbol, price, rows);
+    }
+
+    /// For moving collars.
+    pub(super) fn note_price(
+        &self,
+        ledger: &mut Ledger,
+        broker: &BrokerName,
+        symbol: &Symbol,
+        price: Price,
+        rows: &[&LimitRow],
+    ) {
+        let now = ledger.now;
         let windows = rows.iter().filter(|row| row.optional.max_price_move_pct.is_some());
         let Some(window) = windows.filter_map(|row| row.optional.price_move_window_ms).max().map(micros)
         else {
             return;
         };
-        let last = ledger.risk.prices.get(&asked.key()).and_then(|prices| prices.last().copied());
+        let known = ledger.risk.prices.get(&(broker.clone(), symbol.clone()));
+        let last = known.and_then(|prices| prices.last().copied());
         let is_due =
             last.is_none_or(|(at, last)| last != price || now.micros_since(at) >= (window / SAMPLES).max(1));
         if is_due {
-            let (broker, symbol) = asked.key();
-            ledger.risk.note_price(broker, symbol, now, price);
+            ledger.risk.note_price(broker.clone(), symbol.clone(), now, price);
         }
+    }
+
+    /// The lowest and the highest reference price within a row's window.
+    pub(super) fn price_range(
+        &self,
+        ledger: &Ledger,
+        broker: &BrokerName,
+        symbol: &Symbol,
+        row: &LimitRow,
+    ) -> Option<(Decimal, Decimal)> {
+        row.optional.max_price_move_pct?;
+        let window_us = row.optional.price_move_window_ms.map(micros)?;
+        let prices = ledger.risk.prices.get(&(broker.clone(), symbol.clone()))?;
+        let within = prices.iter().filter(|(at, _)| ledger.now.micros_since(*at) <= window_us);
+        within.map(|(_, price)| price.get()).fold(None, |range, price| {
+            let (low, high) = range.unwrap_or((price, price));
+            Some((price.min(low), price.max(high)))
+        })
     }
 
     /// A breach stops its scope, once.
@@ -330,18 +369,6 @@ fn micros(ms: u64) -> i64 {
 fn fills_within(ledger: &Ledger, of: &FillsOf, window_us: i64) -> u64 {
     let fills = ledger.risk.fills.get(of).into_iter().flatten();
     fills.filter(|(at, _)| ledger.now.micros_since(*at) < window_us).map(|(_, count)| count).sum()
-}
-
-/// The lowest and the highest reference price of the window.
-fn price_range_of(ledger: &Ledger, asked: &Asked<'_>, window_us: i64) -> Option<(Decimal, Decimal)> {
-    let prices = ledger.risk.prices.get(&asked.key())?;
-    let within = prices.iter().filter(|(at, _)| ledger.now.micros_since(*at) <= window_us);
-    let prices = within.map(|(_, price)| price.get());
-    prices.fold(None, |range, price| {
-        Some(
-            range.map_or((price, price), |(low, high): (Decimal, Decimal)| (low.min(price), high.max(price))),
-        )
-    })
 }
 
 /// An own open order of the other side that would be the counterparty.

@@ -12,10 +12,12 @@ mod replace;
 mod resolve;
 mod sweep;
 mod venue_inputs;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::circuit::Breaker;
 use super::contract::Contracts;
 use super::event::Terms;
 use super::ids::{BrokerName, OrderId, RequestKey, Symbol};
@@ -34,6 +36,7 @@ pub use control::{SetLimits, SwitchTo};
 pub use facts::{Facts, Told};
 pub use resolve::{HandFill, Resolve, Verdict};
 pub use sweep::SWEEP_PAGE;
+pub use watch::Watch;
 
 /// Something that happened. The broker's answer is just another one.
 #[derive(Debug, Clone)]
@@ -58,6 +61,8 @@ pub enum Input {
     Switch(Box<SwitchTo>),
     /// A person, or the first worker of all, sets the limits.
     SetLimits(Box<SetLimits>),
+    /// What is held is worth something else by now: some limits go by that, whether anybody trades or not.
+    Watch(Box<Watch>),
 }
 
 /// What brokers and markets are like while a request is decided on.
@@ -231,6 +236,8 @@ pub struct Rules {
     pub venue: Venue,
     /// What fills come to in money.
     pub contracts: Arc<Contracts>,
+    /// Of the broker that works the orders; `None`: its circuit never opens.
+    pub breaker: Option<Breaker>,
     /// Of the broker that works the orders.
     pub profile: Profile,
     /// For so long what provably was not executed is sent again.
@@ -294,6 +301,9 @@ impl Rules {
             Input::Answered(answered) => {
                 keys.with_trades.push(OrderRef::Order(answered.order_id));
                 keys.requests.push(answered.key.clone());
+                if matches!(answered.answer, Answer::NotSent(_) | Answer::Unknown(_)) {
+                    keys.failures_within_us = self.breaker.map(|breaker| breaker.window_us);
+                }
             }
             Input::Looked(looked) => {
                 keys.with_trades.push(OrderRef::Order(looked.order_id));
@@ -302,6 +312,10 @@ impl Rules {
             Input::Facts(facts) => keys.with_trades.extend(facts.told.iter().map(|told| told.order.clone())),
             Input::Resolve(resolve) => keys.with_trades.push(resolve.order.clone()),
             Input::Switch(_) | Input::SetLimits(_) => keys.control = true,
+            Input::Watch(watch) => {
+                keys.instruments.extend(watch.markets.iter().map(|(b, s, _)| (b.clone(), s.clone())));
+                keys.strategies.extend(watch.strategies.iter().cloned());
+            }
         }
     }
 
@@ -331,6 +345,9 @@ impl Rules {
     pub fn decide(&self, ledger: &mut Ledger, input: &Input) -> Result<Decision, ApplyError> {
         ledger.contracts = self.contracts.clone();
         let decision = self.decide_on(ledger, input)?;
+        if let Input::Answered(answered) = input {
+            self.note_call(ledger, answered);
+        }
         self.watch_fills(ledger);
         Ok(decision)
     }
@@ -361,6 +378,7 @@ impl Rules {
             Input::Resolve(resolve) => resolve::resolve(ledger, resolve),
             Input::Switch(switch) => Ok(control::switch(ledger, switch)),
             Input::SetLimits(set) => Ok(control::set_limits(ledger, set)),
+            Input::Watch(watch) => Ok(self.watch(ledger, watch)),
         }
     }
 

@@ -7,7 +7,7 @@ mod records;
 mod risk;
 mod wanted;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use crate::domain::amount::{Price, Quantity};
@@ -48,6 +48,10 @@ pub struct Keys {
     pub with_trades: Vec<OrderRef>,
     /// Every order that is not terminal and that one of these means, where its request is not known yet.
     pub matching: Vec<(RequestKey, ContentHash, CancelFilter)>,
+    /// Calls to the orders' brokers that failed so long ago at most are wanted.
+    pub failures_within_us: Option<i64>,
+    /// Of books that are looked at.
+    pub strategies: BTreeSet<Arc<str>>,
     /// Pages of the orders that rest in the journal for the embedded venue.
     pub resting: Vec<RestingPage>,
     /// What holds for all orders is to be changed: nobody decides on an order meanwhile.

@@ -48,6 +48,8 @@ pub struct Counters {
     pub fills: HashMap<FillsOf, Vec<(Timestamp, u64)>>,
     /// Who asked for this last, whatever the client order id.
     pub contents: HashMap<ContentHash, (ClientOrderId, Timestamp)>,
+    /// Calls to brokers that failed, within the windows of their circuit breakers.
+    pub failures: HashMap<BrokerName, Vec<(Timestamp, u64)>>,
     pub changes: CounterChanges,
 }
 
@@ -61,6 +63,7 @@ pub struct CounterChanges {
     /// Of these, those that nobody has held against a limit yet.
     pub unwatched_fills: HashSet<FillsOf>,
     pub contents: Vec<(ContentHash, ClientOrderId, Timestamp)>,
+    pub failures: HashMap<BrokerName, u64>,
 }
 
 impl CounterChanges {
@@ -72,6 +75,7 @@ impl CounterChanges {
             && self.prices.is_empty()
             && self.fills.is_empty()
             && self.contents.is_empty()
+            && self.failures.is_empty()
     }
 }
 
@@ -87,6 +91,11 @@ impl Counters {
         self.changes.unwatched_fills.insert(of);
     }
 
+    pub fn count_failure(&mut self, broker: BrokerName, now: Timestamp) {
+        self.failures.entry(broker.clone()).or_default().push((now, 1));
+        *self.changes.failures.entry(broker).or_insert(0) += 1;
+    }
+
     pub fn begin_session(&mut self, key: SessionKey, from: Timestamp, base: Amount) {
         self.sessions.insert(key.clone(), (from, base));
         self.changes.sessions.insert(key);
@@ -99,12 +108,8 @@ impl Counters {
     }
 
     pub fn note_price(&mut self, broker: BrokerName, symbol: Symbol, at: Timestamp, price: Price) {
-        let prices = self.prices.entry((broker.clone(), symbol.clone())).or_default();
-        // Within one instant the same price says nothing new.
-        if prices.last().is_none_or(|(_, last)| *last != price) || prices.len() < 2 {
-            prices.push((at, price));
-            self.changes.prices.push((broker, symbol, at, price));
-        }
+        self.prices.entry((broker.clone(), symbol.clone())).or_default().push((at, price));
+        self.changes.prices.push((broker, symbol, at, price));
     }
 
     pub fn note_content(&mut self, content: ContentHash, id: ClientOrderId, at: Timestamp) {

@@ -24,6 +24,8 @@ pub struct Wanted {
     pub fills_within_us: Option<i64>,
     pub prices_within_us: Option<i64>,
     pub contents: Vec<ContentHash>,
+    /// Calls to the brokers of the orders that failed so long ago at most.
+    pub failures_within_us: Option<i64>,
     /// Where open orders are wanted, since an order may trade against them.
     pub open_orders: BTreeSet<(BrokerName, Symbol)>,
 }
@@ -42,8 +44,12 @@ impl Ledger {
     #[must_use]
     pub fn wanted(&self, keys: &Keys) -> Wanted {
         let limits = &self.control.limits;
-        let mut wanted =
-            Wanted { instruments: keys.instruments.iter().cloned().collect(), ..Wanted::default() };
+        let mut wanted = Wanted {
+            instruments: keys.instruments.iter().cloned().collect(),
+            strategies: keys.strategies.clone(),
+            failures_within_us: keys.failures_within_us,
+            ..Wanted::default()
+        };
         for record in self.orders.values() {
             let order = &record.order;
             wanted.instruments.insert((order.broker.clone(), order.spec.symbol.clone()));

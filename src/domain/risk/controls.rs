@@ -165,6 +165,13 @@ pub const ALL: &[Control] = &[
         passes_when: "worst cases of all symbols of the row's scope, at the prices of now and with this order filled: their sum ≤ gross limit, long against short ≤ net limit; what shrinks the position passes",
         asked_by: "SEC 15c3-5",
     },
+    Control {
+        name: "circuit breaker",
+        code: Code::CircuitOpen,
+        keys: &[],
+        passes_when: "broker.<name>.breaker is not set, or fewer than its `failures` calls to the broker failed within `window_ms`; else nothing new goes there for `open_ms`, then `probes` orders do, until one of them is answered (closed) or fails (open again); one state for all workers; cancels pass, later attempts wait",
+        asked_by: "every exchange gateway",
+    },
 ];
 
 /// What the command and the documentation begin with.
@@ -200,7 +207,9 @@ mod tests {
 
     #[test]
     fn every_refusal_of_the_limits_has_its_control() {
-        let risk = Code::ALL.iter().filter(|code| code.as_str().starts_with("RISK_"));
+        let others = [Code::TradingHalted, Code::ReduceOnly, Code::CircuitOpen];
+        let risk = Code::ALL.iter();
+        let risk = risk.filter(|code| code.as_str().starts_with("RISK_") || others.contains(code));
         for code in risk {
             assert_eq!(ALL.iter().filter(|control| control.code == *code).count(), 1, "{code}");
         }

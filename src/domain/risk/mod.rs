@@ -21,7 +21,8 @@ use super::time::Timestamp;
 use super::trading_state::{Scope, Switch};
 
 pub use limits::{ANY, Limit, LimitRow, Limits, OptionalLimits};
-pub use order::{expected_price, resting_price, slippage_bound};
+pub use order::{expected_price, price_move_breach, resting_price, slippage_bound};
+pub use scope::daily_loss_breach;
 pub use sums::{BookValue, Sums};
 
 /// Something that passed every control. Only such an order can be given to a broker.
@@ -157,7 +158,8 @@ fn judge_content(order: &OrderSpec, view: &RiskView<'_>) -> Result<(), Refusal> 
 
 /// What a row shows to be exceeded already, whatever becomes of the order.
 fn breach(order: &OrderSpec, row: &RowView<'_>) -> Option<Breach> {
-    scope::daily_loss_breach(order, row).or_else(|| order::price_move_breach(order, row))
+    let range = || row.price_range.and_then(|range| price_move_breach(&order.symbol, row.row, range));
+    daily_loss_breach(row.row, &row.scope, &row.sums, order.symbol.as_str()).or_else(range)
 }
 
 /// The contract of a symbol, plain where nothing else is known of it.

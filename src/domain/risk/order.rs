@@ -12,7 +12,7 @@ use crate::domain::trading_state::Scope;
 use crate::domain::venue;
 
 use super::scope::reduces;
-use super::{Breach, Limit, RiskView, RowView};
+use super::{Breach, Limit, LimitRow, RiskView, RowView};
 
 /// Until the symbol trades again, where the row does not say.
 const PAUSE_MS: u64 = 5_000;
@@ -164,12 +164,19 @@ pub(super) fn rate_of_exchange(order: &OrderSpec, view: &RiskView<'_>) -> Result
 
 /// The reference moved less than `max_price_move_pct` within the window; else the symbol pauses.
 pub(super) fn price_move(order: &OrderSpec, row: &RowView<'_>, _: &RiskView<'_>) -> Result<(), Refusal> {
-    price_move_breach(order, row).map_or(Ok(()), |breach| Err(Refusal::new(Code::PriceMove, breach.why)))
+    let breach = row.price_range.and_then(|range| price_move_breach(&order.symbol, row.row, range));
+    breach.map_or(Ok(()), |breach| Err(Refusal::new(Code::PriceMove, breach.why)))
 }
 
-pub(super) fn price_move_breach(order: &OrderSpec, row: &RowView<'_>) -> Option<Breach> {
-    let limits = &row.row.optional;
-    let (limit, (lowest, highest)) = (limits.max_price_move_pct?, row.price_range?);
+/// A range that is too wide stops the symbol for a while, whoever sees it.
+#[must_use]
+pub fn price_move_breach(
+    symbol: &Symbol,
+    row: &LimitRow,
+    (lowest, highest): (Decimal, Decimal),
+) -> Option<Breach> {
+    let limits = &row.optional;
+    let limit = limits.max_price_move_pct?;
     let moved = amount::sub(highest, lowest);
     let allowed = amount::percent_of(lowest, limit.get());
     if matches!((moved, allowed), (Some(moved), Some(allowed)) if moved < allowed || moved.is_zero()) {
@@ -177,10 +184,9 @@ pub(super) fn price_move_breach(order: &OrderSpec, row: &RowView<'_>) -> Option<
     }
     let window = limits.price_move_window_ms.unwrap_or_default();
     let why = format!(
-        "the reference price of {} moved between {lowest} and {highest} within {window} ms, max_price_move_pct is {limit} %",
-        order.symbol
+        "the reference price of {symbol} moved between {lowest} and {highest} within {window} ms, max_price_move_pct is {limit} %"
     );
-    let scope = Scope::Symbol(order.symbol.clone());
+    let scope = Scope::Symbol(symbol.clone());
     let pause_ms = Some(limits.price_move_pause_ms.unwrap_or(PAUSE_MS));
     Some(Breach { scope, code: Code::PriceMove, why, pause_ms })
 }

@@ -7,10 +7,10 @@ use crate::domain::order::OrderSpec;
 use crate::domain::order_type::Side;
 use crate::domain::position::Position;
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::trading_state::TradingState;
+use crate::domain::trading_state::{Scope, TradingState};
 
 use super::order::of;
-use super::{Breach, Limit, RiskView, RowView};
+use super::{Breach, Limit, LimitRow, RiskView, RowView, Sums};
 
 /// Halted: nothing passes that is not a cancel. Reduce-only: what shrinks the journaled position, even with all open
 /// orders of its side filled.
@@ -97,21 +97,25 @@ pub(super) fn daily_loss(order: &OrderSpec, row: &RowView<'_>, view: &RiskView<'
     match row.sums.result {
         Some(result) if result >= -limit => Ok(()),
         _ if shrinks(order, &row.position, view) => Ok(()),
-        Some(result) => Err(Refusal::new(Code::DailyLoss, loss_sentence(order, row, result, limit))),
+        Some(result) => {
+            Err(Refusal::new(Code::DailyLoss, loss_sentence(order.symbol.as_str(), row.row, result, limit)))
+        }
         None => Err(uncountable(row, "max_daily_loss")),
     }
 }
 
-/// A loss beyond the limit stops its scope until the next session, whoever sees it.
-pub(super) fn daily_loss_breach(order: &OrderSpec, row: &RowView<'_>) -> Option<Breach> {
-    let limit = row.row.max_daily_loss.at()?;
-    let result = row.sums.result.filter(|result| *result < -limit)?;
-    let why = loss_sentence(order, row, result, limit);
-    Some(Breach { scope: row.scope.clone(), code: Code::DailyLoss, why, pause_ms: None })
+/// A loss beyond the limit stops its scope until the next session, whoever sees it. `symbol`: for a row that is for one.
+#[must_use]
+pub fn daily_loss_breach(row: &LimitRow, scope: &Scope, sums: &Sums, symbol: &str) -> Option<Breach> {
+    let limit = row.max_daily_loss.at()?;
+    let result = sums.result.filter(|result| *result < -limit)?;
+    let why = loss_sentence(symbol, row, result, limit);
+    Some(Breach { scope: scope.clone(), code: Code::DailyLoss, why, pause_ms: None })
 }
 
-fn loss_sentence(order: &OrderSpec, row: &RowView<'_>, result: Decimal, limit: Decimal) -> String {
-    let whose = if of(row).is_empty() { order.symbol.to_string() } else { row.row.name() };
+fn loss_sentence(symbol: &str, row: &LimitRow, result: Decimal, limit: Decimal) -> String {
+    let is_a_symbols = row.strategy_id.is_none() && !row.account;
+    let whose = if is_a_symbols { symbol.to_owned() } else { row.name() };
     format!(
         "the loss of {whose} in this session is {}, max_daily_loss is {limit}: only what reduces the position passes",
         -result

@@ -14,14 +14,14 @@ use order_execution::ports::publisher::Published;
 use super::super::fixture::{market_order, submit};
 use super::{JournalUnderTest, two};
 
-fn switch(scope: Scope, state: TradingState) -> Input {
+pub(crate) fn switch(scope: Scope, state: TradingState) -> Input {
     Input::Switch(Box::new(SwitchTo { scope, state, by: "ann".into(), why: "a test".into() }))
 }
 
 fn state(event: &ControlEvent) -> Option<TradingState> {
     match event {
         ControlEvent::TradingState(switch) => Some(switch.state),
-        ControlEvent::Limits(_) => None,
+        ControlEvent::Limits(_) | ControlEvent::Circuit(_) => None,
     }
 }
 

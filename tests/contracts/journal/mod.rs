@@ -4,6 +4,7 @@ pub(crate) mod control;
 pub(crate) mod facts;
 pub(crate) mod fences;
 pub(crate) mod follow;
+pub(crate) mod limits;
 pub(crate) mod outbox;
 pub(crate) mod queries;
 pub(crate) mod requests;
@@ -111,6 +112,12 @@ macro_rules! journal_rules {
             control::what_is_switched_holds_for_every_handle,
             control::a_change_is_offered_until_it_is_marked,
             control::whatever_is_decided_after_a_switch_is_decided_under_it,
+            limits::what_the_account_may_have_open_is_exact_over_symbols_and_handles,
+            limits::exposure_is_exact_over_symbols_and_handles,
+            limits::the_rate_of_a_strategy_is_exact_over_symbols_and_handles,
+            limits::a_breach_stops_its_scope_for_every_handle_and_is_kept,
+            limits::windows_are_counted_over_handles,
+            limits::strategies_have_books_of_their_own,
             outbox::commits_are_offered_until_they_are_marked,
             outbox::a_mark_is_of_one_content_alone,
             outbox::outcomes_are_offered_until_they_are_marked,

@@ -149,6 +149,9 @@ impl Tables {
         for (of, count) in changes.fills {
             self.fills.entry(of).or_default().push((now, count));
         }
+        for (broker, count) in changes.failures {
+            self.failures.entry(broker).or_default().push((now, count));
+        }
         for (content, id, at) in changes.contents {
             self.contents.insert(content, (id, at));
         }

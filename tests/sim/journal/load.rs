@@ -170,6 +170,9 @@ impl Tables {
         if wanted.prices_within_us.is_some() {
             ledger.risk.prices.clone_from(&self.prices);
         }
+        if wanted.failures_within_us.is_some() {
+            ledger.risk.failures.clone_from(&self.failures);
+        }
         let known = wanted.contents.iter().filter_map(|hash| Some((*hash, self.contents.get(hash)?.clone())));
         ledger.risk.contents.extend(known);
     }

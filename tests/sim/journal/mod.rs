@@ -82,6 +82,7 @@ pub(crate) struct Tables {
     prices: HashMap<(BrokerName, Symbol), Vec<(Timestamp, Price)>>,
     fills: HashMap<FillsOf, Vec<(Timestamp, u64)>>,
     contents: HashMap<ContentHash, (ClientOrderId, Timestamp)>,
+    failures: HashMap<BrokerName, Vec<(Timestamp, u64)>>,
     spent: HashMap<(BrokerName, Symbol, Side), Spent>,
     targets: HashMap<(RequestKey, ContentHash), Vec<Target>>,
     differences: HashSet<(BrokerName, &'static str, String)>,

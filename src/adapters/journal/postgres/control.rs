@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::{PgConnection, Row as _};
 
 use crate::adapters::journal::rows::{self, signed};
+use crate::domain::circuit::Circuit;
 use crate::domain::control::{Control, ControlEvent};
 use crate::domain::ledger::Ledger;
 use crate::domain::risk::LimitRow;
@@ -20,6 +21,7 @@ use super::risk::sessions;
 const SECOND_US: i64 = 1_000_000;
 const REVISION: &str = "SELECT revision FROM control_revision";
 const LIMITS: &str = "SELECT row FROM risk_limits ORDER BY name";
+const CIRCUITS: &str = "SELECT event FROM circuits";
 const SWITCHES: &str = "SELECT event FROM trading_state";
 
 /// What holds in this transaction; `known` is what held in the one before.
@@ -31,7 +33,8 @@ pub(super) async fn load(
     if known.revision != revision || revision == 0 {
         let limits = sqlx::query(LIMITS).fetch_all(&mut *conn).await?;
         let switches = sqlx::query(SWITCHES).fetch_all(&mut *conn).await?;
-        *known = Arc::new(rows::control(revision, &limits, &switches)?);
+        let circuits = sqlx::query(CIRCUITS).fetch_all(&mut *conn).await?;
+        *known = Arc::new(rows::control(revision, &limits, &switches, &circuits)?);
     }
     Ok(known.clone())
 }
@@ -57,6 +60,7 @@ pub(super) async fn append(conn: &mut PgConnection, ledger: &Ledger) -> Result<(
         match event {
             ControlEvent::TradingState(switch) => put_switch(conn, switch).await?,
             ControlEvent::Limits(change) => put_limits(conn, &change.rows).await?,
+            ControlEvent::Circuit(circuit) => put_circuit(conn, circuit).await?,
         }
     }
     Ok(())
@@ -83,6 +87,13 @@ async fn put_switch(conn: &mut PgConnection, switch: &Switch) -> Result<(), sqlx
     sqlx::query(sql).bind(scope).bind(&*name).bind(control).bind(json).execute(conn).await.map(drop)
 }
 
+async fn put_circuit(conn: &mut PgConnection, circuit: &Circuit) -> Result<(), sqlx::Error> {
+    let json = serde_json::to_string(circuit).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let sql = "INSERT INTO circuits (broker, event) VALUES ($1, $2) \
+               ON CONFLICT (broker) DO UPDATE SET event = excluded.event";
+    sqlx::query(sql).bind(circuit.broker.as_str()).bind(json).execute(conn).await.map(drop)
+}
+
 async fn put_limits(conn: &mut PgConnection, limits: &[LimitRow]) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM risk_limits").execute(&mut *conn).await?;
     let rows = limits.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
@@ -98,9 +109,10 @@ impl PostgresJournal {
             let before = self.revision().await?;
             let limits = self.readers.all(sqlx::query(LIMITS)).await?;
             let switches = self.readers.all(sqlx::query(SWITCHES)).await?;
+            let circuits = self.readers.all(sqlx::query(CIRCUITS)).await?;
             // The rows are of the revision that they are told with.
             if self.revision().await? == before {
-                return rows::control(before, &limits, &switches);
+                return rows::control(before, &limits, &switches, &circuits);
             }
         }
     }

@@ -193,6 +193,16 @@ async fn append_windows(conn: &mut PgConnection, ledger: &Ledger) -> Result<(), 
         let query = sqlx::query(sql).bind(&symbols).bind(&strategies).bind(&sides);
         query.bind(column!(fills, |row| signed(*row.1))).bind(now).execute(&mut *conn).await?;
     }
+    let mut failures: Vec<_> = changes.failures.iter().collect();
+    failures.sort();
+    for (broker, count) in failures {
+        let old = "DELETE FROM risk_failures WHERE broker = $1 AND at_us < $2";
+        sqlx::query(old).bind(broker.as_str()).bind(now - KEPT_US).execute(&mut *conn).await?;
+        let sql = "INSERT INTO risk_failures (broker, at_us, failures) VALUES ($1, $2, $3) \
+                   ON CONFLICT (broker, at_us) DO UPDATE SET failures = risk_failures.failures + excluded.failures";
+        let query = sqlx::query(sql).bind(broker.as_str()).bind(now).bind(signed(*count));
+        query.execute(&mut *conn).await?;
+    }
     if changes.contents.is_empty() {
         return Ok(());
     }
@@ -370,6 +380,13 @@ async fn load_windows(
         for row in query.fetch_all(&mut *conn).await? {
             let price = (rows::timestamp(&row, "at_us")?, rows::parse(&row, "price")?);
             ledger.risk.prices.entry(rows::instrument(&row)?).or_default().push(price);
+        }
+    }
+    if let Some(window) = wanted.failures_within_us {
+        let sql = "SELECT broker, at_us, failures FROM risk_failures WHERE broker = ANY($1) AND at_us > $2";
+        for row in sqlx::query(sql).bind(&brokers).bind(now - window).fetch_all(&mut *conn).await? {
+            let failed = (rows::timestamp(&row, "at_us")?, rows::unsigned(&row, "failures")?);
+            ledger.risk.failures.entry(rows::parse(&row, "broker")?).or_default().push(failed);
         }
     }
     if !wanted.contents.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
 use crate::adapters::journal::rows::{self, signed};
+use crate::domain::circuit::Circuit;
 use crate::domain::control::{Control, ControlEvent};
 use crate::domain::ledger::Ledger;
 use crate::domain::risk::LimitRow;
@@ -25,7 +26,8 @@ async fn revision(conn: impl SqliteExecutor<'_>) -> Result<u64, sqlx::Error> {
 async fn read(conn: &mut SqliteConnection, revision: u64) -> Result<Control, sqlx::Error> {
     let limits = sqlx::query("SELECT row FROM risk_limits ORDER BY name").fetch_all(&mut *conn).await?;
     let switches = sqlx::query("SELECT event FROM trading_state").fetch_all(&mut *conn).await?;
-    rows::control(revision, &limits, &switches)
+    let circuits = sqlx::query("SELECT event FROM circuits").fetch_all(&mut *conn).await?;
+    rows::control(revision, &limits, &switches, &circuits)
 }
 
 /// What holds in this transaction; `known` is what held in the one before.
@@ -50,6 +52,7 @@ pub(super) async fn append(conn: &mut SqliteConnection, ledger: &Ledger) -> Resu
         match event {
             ControlEvent::TradingState(switch) => put_switch(conn, switch).await?,
             ControlEvent::Limits(change) => put_limits(conn, &change.rows).await?,
+            ControlEvent::Circuit(circuit) => put_circuit(conn, circuit).await?,
         }
         sqlx::query("UPDATE control_revision SET revision = revision + 1").execute(&mut *conn).await?;
     }
@@ -67,6 +70,13 @@ async fn put_switch(conn: &mut SqliteConnection, switch: &Switch) -> Result<(), 
                ON CONFLICT (scope, name, control) DO UPDATE SET event = excluded.event";
     let control = switch.control.map_or("", |code| code.as_str());
     sqlx::query(sql).bind(scope).bind(&*name).bind(control).bind(json).execute(conn).await.map(drop)
+}
+
+async fn put_circuit(conn: &mut SqliteConnection, circuit: &Circuit) -> Result<(), sqlx::Error> {
+    let json = serde_json::to_string(circuit).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let sql = "INSERT INTO circuits (broker, event) VALUES (?, ?) \
+               ON CONFLICT (broker) DO UPDATE SET event = excluded.event";
+    sqlx::query(sql).bind(circuit.broker.as_str()).bind(json).execute(conn).await.map(drop)
 }
 
 async fn put_limits(conn: &mut SqliteConnection, limits: &[LimitRow]) -> Result<(), sqlx::Error> {

@@ -1,8 +1,11 @@
 //! Books, and what limits count.
 
+use std::collections::BTreeSet;
+
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::adapters::journal::rows::{self, signed};
+use crate::domain::ids::BrokerName;
 use crate::domain::ledger::{Ledger, Mark, Wanted};
 use crate::domain::order::ContentHash;
 use crate::domain::order_type::Side;
@@ -202,6 +205,14 @@ impl Statements {
                 .bind(now)
                 .bind(signed(**count))
         });
+        for (broker, count) in &changes.failures {
+            let old = "DELETE FROM risk_failures WHERE broker = ? AND at_us < ?";
+            sqlx::query(old).bind(broker.as_str()).bind(now - KEPT_US).execute(&mut *conn).await?;
+            let sql = "INSERT INTO risk_failures (broker, at_us, failures) VALUES (?, ?, ?) \
+                       ON CONFLICT (broker, at_us) DO UPDATE SET failures = failures + excluded.failures";
+            let query = sqlx::query(sql).bind(broker.as_str()).bind(now).bind(signed(*count));
+            query.execute(&mut *conn).await?;
+        }
         if !changes.contents.is_empty() {
             let old = "DELETE FROM risk_contents WHERE at_us < ?";
             sqlx::query(old).bind(now - KEPT_US).execute(&mut *conn).await?;
@@ -340,6 +351,16 @@ async fn load_windows(
         for row in query.fetch_all(&mut *conn).await? {
             let price = (rows::timestamp(&row, "at_us")?, rows::parse(&row, "price")?);
             ledger.risk.prices.entry(rows::instrument(&row)?).or_default().push(price);
+        }
+    }
+    if let Some(window) = wanted.failures_within_us {
+        let sql = "SELECT f.* FROM json_each(?) k JOIN risk_failures f ON f.broker = k.value AND f.at_us > ?";
+        let brokers: BTreeSet<&BrokerName> = wanted.instruments.iter().map(|(broker, _)| broker).collect();
+        let brokers: Vec<_> = brokers.into_iter().collect();
+        let query = sqlx::query(sql).bind(json_list(&brokers)?).bind(now - window);
+        for row in query.fetch_all(&mut *conn).await? {
+            let failed = (rows::timestamp(&row, "at_us")?, rows::unsigned(&row, "failures")?);
+            ledger.risk.failures.entry(rows::parse(&row, "broker")?).or_default().push(failed);
         }
     }
     if !wanted.contents.is_empty() {

@@ -52,6 +52,7 @@ fn rules() -> Rules {
         max_quote_age_us: 5_000_000,
         session_start_us: 0,
         contracts: Arc::default(),
+        breaker: None,
         max_request_age_us: None,
         max_deliveries: 5,
         lease_us: 10_000_000,
