@@ -1,7 +1,7 @@
 //! A continuous load of every kind of request.
 
 use crate::harness::{Random, limit, market, with};
-use crate::stage::{SYMBOLS, Stage};
+use crate::stage::{STRATEGY, SYMBOLS, Stage};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -128,6 +128,11 @@ impl Load {
         let side = if self.random.below(2) == 0 { "Buy" } else { "Sell" };
         let quantity = self.between(1, 9).to_string();
         let plain = market(&id, symbol, side, &quantity);
+        let plain = match self.random.below(3) {
+            0 => plain,
+            1 => with(plain, json!({"strategy_id": STRATEGY})),
+            _ => with(plain, json!({"strategy_id": "beta"})),
+        };
         let kind = self.random.below(28);
         if kind >= 20 {
             return self.conditional(kind, plain);
@@ -137,6 +142,7 @@ impl Load {
         }
         let price = self.price(&plain);
         let order = limit(&id, symbol, side, &quantity, &price);
+        let order = with(order, json!({"strategy_id": plain["strategy_id"]}));
         match kind {
             9..=14 => {
                 self.resting.push_back(order.clone());

@@ -1,7 +1,7 @@
 //! One installation to be proven: Redis, a journal, where the profile needs it an exchange, and workers.
 
 use crate::exchange::Exchange;
-use crate::harness::{Database, Entry, Journal, Lab, Place, Row};
+use crate::harness::{Database, Entry, Journal, Lab, Limits, Place, Row};
 use crate::link::Link;
 use crate::process::Process;
 use crate::producer::Producer;
@@ -16,6 +16,12 @@ use tokio::sync::Mutex;
 
 /// An entry is taken over after so long, and an order's lease is as long: a trial waits for both.
 pub(crate) const CLAIM_IDLE: Duration = Duration::from_millis(400);
+
+/// Limits tight enough to be met all the time: a symbol's position, that of one strategy, and the account's open orders.
+pub(crate) const MAX_POSITION: i64 = 40;
+pub(crate) const STRATEGY: &str = "alpha";
+pub(crate) const STRATEGY_POSITION: i64 = 12;
+pub(crate) const ACCOUNT_OPEN_ORDERS: usize = 40;
 
 /// What is traded, and at which price at first.
 pub(crate) const SYMBOLS: [(&str, i64); 3] = [("BTCUSDT", 45_000), ("ETHUSDT", 3_000), ("SOLUSDT", 200)];
@@ -43,7 +49,16 @@ impl Stage {
                 .set("streams.outcome_history", "0")
                 .set("streams.event_history", "100000000")
                 .set("risk.max_quote_age_ms", "3600000")
-                .text("app.log_level", "info");
+                .text("app.log_level", "info")
+                .limits([
+                    Limits::unlimited("*").with("max_position", &format!("\"{MAX_POSITION}\"")),
+                    Limits::unlimited("*")
+                        .with("strategy_id", &format!("{STRATEGY:?}"))
+                        .with("max_position", &format!("\"{STRATEGY_POSITION}\"")),
+                    Limits::unlimited("*")
+                        .with("account", "true")
+                        .with("max_open_orders", &ACCOUNT_OPEN_ORDERS.to_string()),
+                ]);
             for (symbol, price) in SYMBOLS {
                 s.price(symbol, &price.to_string());
             }

@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn only_what_changes_is_told() {
-        let mut control = Control::default();
-        control.limits = Limits::of_rows(&[row("*", Limit::At(1.into())), row("OLD", Limit::Unlimited)]);
+        let limits = Limits::of_rows(&[row("*", Limit::At(1.into())), row("OLD", Limit::Unlimited)]);
+        let control = Control { limits, ..Control::default() };
         assert!(
             differences(&control, &[row("OLD", Limit::Unlimited), row("*", Limit::At(1.into()))]).is_empty()
         );

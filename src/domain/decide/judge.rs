@@ -169,7 +169,6 @@ impl Rules {
     }
 
     /// What some books come to for a row of limits, each at its mark.
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
     pub(super) fn add_up(
         &self,
         ledger: &mut Ledger,

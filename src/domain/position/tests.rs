@@ -38,7 +38,7 @@ fn change<'a>(
 }
 
 fn bought(position: &Position, side: Side, quantity: &str, price: &str) -> Position {
-    position.booked(side, &change(&position, None, Some(&terms(quantity, price, "0")))).unwrap()
+    position.booked(side, &change(position, None, Some(&terms(quantity, price, "0")))).unwrap()
 }
 
 fn check(fills: &[(Side, &str, &str)], quantity: &str, average: Option<&str>, realized: &str) {

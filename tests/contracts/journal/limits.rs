@@ -87,7 +87,7 @@ pub(crate) async fn exposure_is_exact_over_symbols_and_handles(under: &impl Jour
     let (a, b) = under_limits(under, &[open(), of_account(limits)]).await;
     let spec = |n: u64| {
         let side = if n.is_multiple_of(3) { Side::Sell } else { Side::Buy };
-        let quantity = quantity(if n % 2 == 0 { "1" } else { "0.5" });
+        let quantity = quantity(if n.is_multiple_of(2) { "1" } else { "0.5" });
         OrderSpec { symbol: symbol(&format!("S{}", n % 5)), side, quantity, ..limit_order(n, "1", "100") }
     };
     at_once(&a, &b, (0..60).map(|n| at("100", n, spec(n))).collect()).await;

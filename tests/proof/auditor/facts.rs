@@ -122,7 +122,7 @@ pub(crate) fn decimal(text: &str) -> Result<Decimal, String> {
     Decimal::from_str_exact(text).map_err(|e| format!("{text:?} is no amount: {e}"))
 }
 
-fn amount(value: &Value) -> Result<Decimal, String> {
+pub(super) fn amount(value: &Value) -> Result<Decimal, String> {
     decimal(value.as_str().ok_or_else(|| format!("an amount that is no string: {value}"))?)
 }
 
@@ -130,7 +130,7 @@ fn optional(value: &Value) -> Result<Option<Decimal>, String> {
     if value.is_null() { Ok(None) } else { amount(value).map(Some) }
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+pub(super) fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -138,7 +138,7 @@ fn entry_id(ms: i64, seq: i64) -> String {
     format!("{}-{}", ms.cast_unsigned(), seq.cast_unsigned())
 }
 
-async fn rows(journal: &mut harness::Journal, query: &str) -> Result<Vec<Row>, String> {
+pub(super) async fn rows(journal: &mut harness::Journal, query: &str) -> Result<Vec<Row>, String> {
     journal.try_rows(query).await.map_err(|e| format!("{query}: {e}"))
 }
 
@@ -176,7 +176,7 @@ impl Journal {
             let version = row.number("order_version")?.cast_unsigned();
             read.outcomes.insert(entry_of(&row)?, JournalOutcome { version, status, code });
         }
-        for row in rows(journal, "SELECT * FROM positions").await? {
+        for row in rows(journal, "SELECT * FROM positions WHERE strategy_id = ''").await? {
             let amount = |column: &str| decimal(&row.text(column)?);
             read.positions.push(Position {
                 broker: row.text("broker")?,

@@ -4,6 +4,7 @@
 
 mod books;
 mod facts;
+mod limits;
 mod orders;
 mod published;
 mod requests;
@@ -31,6 +32,8 @@ pub(crate) enum Fault {
     Repeat,
     /// Positions or reservations that do not follow from orders and executions.
     Books,
+    /// An attempt beyond its limits.
+    Limits,
     /// The worker's own comparison of its projections with its events fails.
     Replay,
     /// Waits for a person although the profile lets the truth be found out.
@@ -40,12 +43,13 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Double,
         Self::Loss,
         Self::Lie,
         Self::Repeat,
         Self::Books,
+        Self::Limits,
         Self::Replay,
         Self::Parked,
         Self::Run,
@@ -58,6 +62,7 @@ impl Fault {
             Self::Lie => "lies",
             Self::Repeat => "repeated",
             Self::Books => "books",
+            Self::Limits => "limits",
             Self::Replay => "replay",
             Self::Parked => "wrongly-parked",
             Self::Run => "run",
@@ -198,6 +203,7 @@ async fn try_audit(stage: &Stage) -> Result<Audit, String> {
     };
     let facts = Facts::new(stage.profile, journal, ledger, redis, sent, losses);
     let mut audit = judge(&facts);
+    limits::judge(&mut conn, &mut audit).await?;
     let replay = stage.lab.cli(&["replay"]).await;
     if replay.code != 0 {
         let said = replay.said();
