@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::domain::amount::Amount;
 use crate::domain::decide::{Facts, Input, Told};
-use crate::domain::ids::{BrokerName, ClientOrderId};
+use crate::domain::ids::{BrokerName, ClientOrderId, Symbol};
 use crate::domain::ledger::Difference;
 use crate::domain::order::Order;
 use crate::domain::report::Report;
@@ -145,6 +146,34 @@ impl Engine {
         }
         let external = difference(broker.name(), "order", &order.spec.id.to_string(), format!("{reports:?}"));
         Ok(Some(Told { order: OrderRef::Order(order.spec.id), reports, external }))
+    }
+
+    /// Where the broker's positions are other than ours: by symbol, theirs and ours. What is on its way between the two
+    /// shows for a moment.
+    pub async fn compare_positions(&self) -> Result<BTreeMap<Symbol, (Amount, Amount)>, EngineError> {
+        let Some(broker) = self.remote() else { return Ok(BTreeMap::new()) };
+        let mut both: BTreeMap<Symbol, (Amount, Amount)> = BTreeMap::new();
+        for position in broker.positions().await? {
+            both.entry(position.symbol).or_insert((Amount::ZERO, Amount::ZERO)).0 = position.quantity;
+        }
+        // In mock mode one exchange works the orders of all brokers.
+        for (_, symbol, position) in self.reader.positions().await? {
+            let ours = &mut both.entry(symbol).or_insert((Amount::ZERO, Amount::ZERO)).1;
+            *ours = ours.checked_add(position.quantity).unwrap_or(*ours);
+        }
+        both.retain(|_, (theirs, ours)| theirs != ours);
+        Ok(both)
+    }
+
+    /// The same as differences to be written down.
+    #[must_use]
+    pub fn position_differences(&self, found: &BTreeMap<Symbol, (Amount, Amount)>) -> Vec<Difference> {
+        let Some(broker) = self.remote() else { return Vec::new() };
+        let told = found.iter().map(|(symbol, (theirs, ours))| {
+            let details = format!("the broker holds {theirs} of {symbol}, the journal {ours}");
+            difference(broker.name(), "position", &format!("{symbol} {theirs} {ours}"), details)
+        });
+        told.collect()
     }
 
     /// Writes differences down; says how many are new.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::amount::{Price, Quantity};
+use crate::domain::amount::{Amount, Price, Quantity};
 use crate::domain::event::Trail;
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::order_type::{OrderType, Side, TimeInForce};
@@ -116,6 +116,7 @@ pub(super) enum Command {
     OpenOrders {
         lag_us: i64,
     },
+    Positions,
     Transactions {
         after: u64,
         limit: usize,
@@ -154,6 +155,14 @@ pub(super) struct OrderView {
     /// Of the last replace that was carried out.
     pub replace_id: Option<String>,
     pub trades: Vec<Trade>,
+}
+
+/// What is held of one symbol; flat ones are left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct PositionView {
+    pub symbol: Symbol,
+    /// Long positive, short negative.
+    pub quantity: Amount,
 }
 
 /// All that happened under one client order id.
@@ -211,6 +220,7 @@ pub(super) enum Answer {
     Done,
     Order(Box<OrderView>),
     Orders(Vec<OrderView>),
+    Positions(Vec<PositionView>),
     Transactions {
         page: Vec<Transaction>,
         /// Trades shortly before the page: a broken feed shows them once more.

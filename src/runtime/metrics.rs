@@ -63,6 +63,11 @@ struct ScopeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BrokerLabels {
+    broker: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StageLabel {
     stage: &'static str,
 }
@@ -103,6 +108,7 @@ struct Inner {
     parked: Gauge<u64, AtomicU64>,
     differences: Gauge<u64, AtomicU64>,
     trading_state: Family<ScopeLabels, Gauge<u64, AtomicU64>>,
+    circuit_breaker_state: Family<BrokerLabels, Gauge<u64, AtomicU64>>,
     commit_seconds: Histogram,
     commit_orders: Histogram,
     exchange_requests: Family<CallLabels, Counter>,
@@ -209,6 +215,12 @@ impl Metrics {
                 "0 ACTIVE, 1 REDUCE_ONLY, 2 HALTED; of each scope that was ever switched",
                 Family::default(),
             ),
+            circuit_breaker_state: add(
+                r,
+                "circuit_breaker_state",
+                "0 closed, 1 half-open, 2 open; of each broker whose circuit ever opened",
+                Family::default(),
+            ),
             reclaimed: add(
                 r,
                 "reclaimed",
@@ -292,6 +304,11 @@ impl Metrics {
     /// The trading state of a scope: see its help text.
     pub fn trading_state(&self, scope: &'static str, name: &str, state: u64) {
         self.inner.trading_state.get_or_create(&ScopeLabels { scope, name: name.into() }).set(state);
+    }
+
+    /// How a broker's circuit stands: see its help text.
+    pub fn circuit_breaker_state(&self, broker: &str, state: u64) {
+        self.inner.circuit_breaker_state.get_or_create(&BrokerLabels { broker: broker.into() }).set(state);
     }
 
     pub fn reclaimed(&self, n: u64) {

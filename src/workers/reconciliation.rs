@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::crash::{self, Point};
-use crate::domain::ids::RequestKey;
+use crate::domain::amount::Amount;
+use crate::domain::circuit::CircuitState;
+use crate::domain::ids::{RequestKey, Symbol};
 use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::domain::trading_state::{Scope, TradingState};
@@ -26,6 +28,8 @@ const PAGE: u32 = 256;
 const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 /// Between two comparisons of all open orders with the broker's.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// Positions that are other than ours are compared again so soon.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// What changed of late is compared version by version after a restart of Redis: its log may lack a second of it.
 const RECENT_US: i64 = 60_000_000;
 /// A state is kept for a day unless configured otherwise; older ones are not put back.
@@ -41,6 +45,9 @@ struct Seen {
     redis_well_at: Option<Timestamp>,
     compared_at: Option<Instant>,
     broker_was_away: bool,
+    positions_at: Option<Instant>,
+    /// Where the broker's positions were other than ours when they were compared last.
+    positions: BTreeMap<Symbol, (Amount, Amount)>,
 }
 
 pub(super) async fn run(context: Context, waiting: Sender) {
@@ -70,6 +77,9 @@ pub(super) async fn run(context: Context, waiting: Sender) {
             seen.broker_was_away = true;
             context.blame("comparing open orders", &error);
         }
+        if let Err(error) = positions(&context, &mut seen).await {
+            context.blame("comparing positions", &error);
+        }
         match context.engine.troubles().await {
             Ok((parked, differences)) => context.metrics.troubles(parked, differences),
             Err(error) => context.blame("counting parked orders", &error),
@@ -87,6 +97,14 @@ async fn trading_state(context: &Context) {
                 let state = if switch.is_over(now) { TradingState::Active } else { switch.state };
                 let known = strictest.entry(&switch.scope).or_insert(state);
                 *known = (*known).max(state);
+            }
+            for circuit in control.circuits.values() {
+                let state = match circuit.state {
+                    CircuitState::Closed => 0,
+                    CircuitState::HalfOpen => 1,
+                    CircuitState::Open => 2,
+                };
+                context.metrics.circuit_breaker_state(circuit.broker.as_str(), state);
             }
             for (scope, state) in strictest {
                 let (scope, name) = scope.columns();
@@ -152,6 +170,28 @@ async fn redis(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
     }
     seen.redis = Some(Incarnation { kept: true, ..now });
     seen.redis_well_at = Some(asked_at);
+    Ok(())
+}
+
+/// What is other than ours in two comparisons is not on its way: it is written down.
+async fn positions(context: &Context, seen: &mut Seen) -> Result<(), EngineError> {
+    let engine = &context.engine;
+    let pause = if seen.positions.is_empty() { COMPARE_EVERY } else { LOOK_AGAIN };
+    let is_away = engine.remote().is_none_or(|broker| !broker.is_connected());
+    if is_away || seen.positions_at.is_some_and(|at| at.elapsed() < pause) {
+        return Ok(());
+    }
+    let found = engine.compare_positions().await?;
+    let mut lasting = found.clone();
+    lasting.retain(|symbol, both| seen.positions.get(symbol) == Some(both));
+    if engine.note_differences(engine.position_differences(&lasting)).await? > 0 {
+        for (symbol, (theirs, ours)) in &lasting {
+            tracing::error!(%symbol, broker = %theirs, journal = %ours, "ALARM: the broker's position is not ours");
+        }
+    }
+    seen.positions_at = Some(Instant::now());
+    // What was written down is looked at again with all others.
+    seen.positions = found.into_iter().filter(|(symbol, _)| !lasting.contains_key(symbol)).collect();
     Ok(())
 }
 

@@ -199,6 +199,33 @@ async fn a_circuit_opens_for_all_workers_probes_and_closes() {
     lab.cli(&["replay"]).await.succeeded();
 }
 
+/// The broker's books are the truth about what is held; where they are not ours, somebody has to look.
+#[tokio::test]
+async fn a_position_that_the_broker_has_otherwise_is_written_down_and_alarmed() {
+    let mut lab = Lab::new().await;
+    let exchange = Exchange::start(&lab.config_dir(), &["--dedupe", "forever"]);
+    let url = exchange.url().to_owned();
+    lab.adjust(|s| {
+        s.text("broker.mock.url", &url);
+    });
+    let worker = lab.worker().await;
+    lab.execute(&market("a", "BTCUSDT", "Buy", "3")).await.is_completed("Filled");
+    lab.execute(&market("b", "ETHUSDT", "Sell", "2")).await.is_completed("Filled");
+    worker.kill();
+    let mut journal = lab.journal().await;
+    journal.execute("UPDATE positions SET quantity = '5' WHERE symbol = 'BTCUSDT'").await;
+    let worker = lab.worker().await;
+    let rows = eventually("the difference is written down", async || {
+        let rows = journal.rows("SELECT * FROM broker_differences WHERE kind = 'position'").await;
+        (!rows.is_empty()).then_some(rows)
+    })
+    .await;
+    assert_eq!(rows.len(), 1);
+    let details = rows[0].text("details").unwrap();
+    assert_eq!(details, "the broker holds 3 of BTCUSDT, the journal 5");
+    eventually("the alarm", async || worker.logged("ALARM: the broker's position is not ours")).await;
+}
+
 #[tokio::test]
 async fn the_documentation_of_the_controls_is_of_this_program() {
     let lab = Lab::new().await;

@@ -8,7 +8,7 @@ mod placed;
 mod revise;
 mod state;
 
-use crate::domain::amount::Price;
+use crate::domain::amount::{Amount, Price};
 use crate::domain::event::Trail;
 use crate::domain::ids::{ClientOrderId, Symbol};
 use crate::domain::market::Market;
@@ -16,7 +16,9 @@ use crate::domain::report::ReportedFill;
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 
-use super::message::{Answer, Answered, Change, Code, Command, Dedupe, OrderView, Placement, Refused, Truth};
+use super::message::{
+    Answer, Answered, Change, Code, Command, Dedupe, OrderView, Placement, PositionView, Refused, Truth,
+};
 use super::transaction::{Commission, Record, Trade, Transaction, TransactionType};
 use placed::Placed;
 pub use state::BookError;
@@ -118,6 +120,7 @@ impl Book {
                     |order| Ok(Answer::Order(Box::new(order))),
                 ))
             }
+            Command::Positions => Ok(Ok(Answer::Positions(self.positions()))),
             Command::OpenOrders { lag_us } => Ok(Ok(Answer::Orders(self.open_orders(lag_us, now)))),
             Command::Transactions { after, limit, lag_us } => {
                 Ok(Ok(self.transactions(after, limit, now.plus_micros(-lag_us))))
@@ -226,6 +229,11 @@ impl Book {
             return Some(order.view());
         }
         order.as_of(then, &self.state.transactions).map(|order| order.view())
+    }
+
+    fn positions(&self) -> Vec<PositionView> {
+        let held = self.state.positions.iter().filter(|(_, quantity)| **quantity != Amount::ZERO);
+        held.map(|(symbol, quantity)| PositionView { symbol: symbol.clone(), quantity: *quantity }).collect()
     }
 
     fn open_orders(&self, lag_us: i64, now: Timestamp) -> Vec<OrderView> {

@@ -54,6 +54,7 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/orders", post(orders::submit).get(orders::open_orders))
         .route("/orders/{id}", get(orders::query).delete(orders::cancel).put(orders::replace))
+        .route("/positions", get(orders::positions))
         .route("/transactions", get(orders::transactions))
         .route("/time", get(time))
         .route("/control/prices", put(control::set_prices))
@@ -75,7 +76,7 @@ async fn time(State(shared): State<Arc<Shared>>) -> Response {
 async fn not_found(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let message = format!(
         "nothing is at {}; there are /orders, /orders/<client_order_id> (a slash in it is written %2F), \
-         /transactions, /time, /control/prices, /control/trades/<trade_id>, /control/faults and /control/ledger",
+         /positions, /transactions, /time, /control/prices, /control/trades/<trade_id>, /control/faults and /control/ledger",
         uri.path()
     );
     shared.tell(Reply::error(StatusCode::NOT_FOUND, "NOT_FOUND", message))

@@ -80,6 +80,10 @@ pub(super) async fn open_orders(State(shared): Served, ConnectInfo(cut): Connect
     command_under(&shared, &cut, fault, Command::OpenOrders { lag_us: lag_us(fault) }).await
 }
 
+pub(super) async fn positions(State(shared): Served, ConnectInfo(cut): ConnectInfo<Cut>) -> Response {
+    command_under(&shared, &cut, None, Command::Positions).await
+}
+
 /// A request about one order; `command` takes its id and how far the reader lags behind.
 async fn named(
     shared: &Shared,

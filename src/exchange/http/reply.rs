@@ -65,6 +65,7 @@ impl Reply {
             Ok(Answer::Done) => Self::done(),
             Ok(Answer::Order(order)) => Self::done().with("order", &order),
             Ok(Answer::Orders(orders)) => Self::done().with("orders", &orders),
+            Ok(Answer::Positions(positions)) => Self::done().with("positions", &positions),
             Ok(Answer::Truth(orders)) => Self::done().with("orders", &orders),
             Ok(Answer::Transactions { page, last, .. }) => Self::page(&page, last),
             Err(refused) => Self::refused(refused.code, refused.message, refused.order.as_deref()),

@@ -83,6 +83,17 @@ pub(super) struct OpenOrders {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct Positions {
+    pub(super) positions: Vec<PositionView>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PositionView {
+    pub(super) symbol: Symbol,
+    pub(super) quantity: Amount,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct OrderView {
     pub(super) client_order_id: String,
     #[serde(deserialize_with = "identifier")]

@@ -26,7 +26,7 @@ use crate::ports::broker::{
 use crate::ports::clock::Clock;
 
 use answers::{Call, Heard, answer};
-use messages::{NewOrder, NewTerms, OpenOrders, OrderAnswer, ServerTime, Transactions};
+use messages::{NewOrder, NewTerms, OpenOrders, OrderAnswer, Positions, ServerTime, Transactions};
 
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -279,7 +279,13 @@ impl Broker for ExchangeBroker {
     }
 
     async fn positions(&self) -> Result<Vec<BrokerPosition>, BrokerError> {
-        Err(self.error("positions", "the simulated exchange keeps orders, not positions".to_owned()))
+        let held: Positions = self.read("positions", &["positions"]).await?;
+        let position = |view: messages::PositionView| BrokerPosition {
+            symbol: view.symbol,
+            quantity: view.quantity,
+            average_price: None,
+        };
+        Ok(held.positions.into_iter().map(position).collect())
     }
 
     async fn instruments(&self) -> Result<Vec<(Symbol, Instrument)>, BrokerError> {

@@ -204,7 +204,7 @@ async fn an_older_journal_learns_the_books_of_its_strategies() {
          commission, commission_asset, commission_quote, executed_us, position_sequence FROM trades; \
          DROP TABLE trades; ALTER TABLE older RENAME TO trades; \
          DROP INDEX positions_strategy; DROP TABLE upgrades; DROP TABLE risk_rate; DROP TABLE risk_sessions; \
-         DROP TABLE risk_marks; DROP TABLE risk_prices; DROP TABLE risk_fills; DROP TABLE risk_contents; \
+         DROP TABLE risk_marks; DROP TABLE risk_prices; DROP TABLE risk_fills; DROP TABLE risk_contents; DROP TABLE risk_failures; \
          CREATE TABLE risk_rate (symbol TEXT, at_us INTEGER, orders INTEGER); \
          CREATE TABLE risk_sessions (broker TEXT, symbol TEXT, start_us INTEGER, base TEXT); \
          INSERT INTO risk_sessions VALUES ('mock', 'BTCUSDT', 1799971200000000, '-3'); \
@@ -248,7 +248,7 @@ async fn limits_of_an_older_journal_become_an_event() {
                 .await,
         );
         let mut older = "DROP TABLE control_events; DROP TABLE outbox_control; DROP TABLE control_revision; \
-             DROP TABLE trading_state; DROP TABLE risk_limits; CREATE TABLE risk_limits (symbol TEXT, \
+             DROP TABLE trading_state; DROP TABLE circuits; DROP TABLE risk_limits; CREATE TABLE risk_limits (symbol TEXT, \
              max_order_quantity TEXT, max_order_notional TEXT, max_position TEXT, max_daily_loss TEXT, \
              price_collar_pct TEXT, max_orders_per_second TEXT, changed_us INTEGER, changed_by TEXT); \
              DELETE FROM _sqlx_migrations WHERE version = 5;"
