@@ -9,7 +9,8 @@ use crate::cli::Call;
 use crate::cli::print::line;
 use crate::config::Settings;
 
-use super::site::Site;
+use super::load::Orders;
+use super::site::{Controls, Site};
 use super::{Bench, floors, load};
 
 /// All that one run measured.
@@ -25,7 +26,7 @@ struct Figures {
 }
 
 pub(super) async fn run(call: &Call, bench: &Bench) -> Result<(), AppError> {
-    let site = Site::set(&call.settings, bench).await?;
+    let site = Site::set(&call.settings, bench, Controls::Basic).await?;
     let measured = measure(&site.settings, bench, site.folder()).await;
     site.clear().await;
     let figures = measured?;
@@ -41,7 +42,7 @@ pub(super) async fn run(call: &Call, bench: &Bench) -> Result<(), AppError> {
 #[expect(clippy::float_arithmetic, reason = "a figure for people, not an amount")]
 async fn measure(settings: &Settings, bench: &Bench, folder: &Path) -> Result<Figures, AppError> {
     let redis_floor = floors::redis(settings, bench.orders.min(50_000)).await?;
-    let load = load::run(settings, bench.orders, bench.symbols).await?;
+    let load = load::run(settings, bench.orders, bench.symbols, Orders::BothSides).await?;
     let floors =
         floors::Floors { redis_orders_per_second: redis_floor, disk: floors::disk(settings, folder).await? };
     let rows = load.orders_per_second * load.journal_rows_per_order;

@@ -65,8 +65,36 @@ pub(super) fn order(n: u32, symbols: u32) -> String {
     )
 }
 
+/// What is traded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Orders {
+    /// Buys and sells in turn.
+    BothSides,
+    /// In each symbol one side only, and no two orders alike: nothing for controls that look out for that to refuse.
+    OneSided,
+}
+
+fn one_sided(n: u32, symbols: u32) -> String {
+    let side = if (n % symbols).is_multiple_of(2) { "Buy" } else { "Sell" };
+    let kind = if (n / symbols).is_multiple_of(2) { r#"{"Limit":{"price":"100"}}"# } else { r#""Market""# };
+    format!(
+        r#"{{"client_order_id":"bench-{n:08}","symbol":"{}","side":"{side}","quantity":"0.{:08}","order_type":{kind},"strategy_id":"bench"}}"#,
+        symbol(n % symbols),
+        n + 1,
+    )
+}
+
 #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "figures for people, not amounts")]
-pub(super) async fn run(settings: &Settings, orders: u32, symbols: u32) -> Result<Load, AppError> {
+pub(super) async fn run(
+    settings: &Settings,
+    orders: u32,
+    symbols: u32,
+    kind: Orders,
+) -> Result<Load, AppError> {
+    let order = match kind {
+        Orders::BothSides => order,
+        Orders::OneSided => one_sided,
+    };
     let bodies: Vec<String> = (0..orders).map(|n| order(n, symbols)).collect();
     let shutdown = Shutdown::new();
     let worker = Worker::start(settings, &shutdown, false).await?;
@@ -79,7 +107,12 @@ pub(super) async fn run(settings: &Settings, orders: u32, symbols: u32) -> Resul
     drop(adding.await);
     let ended = ended?;
     let (commits, inputs, busy) = commits.totals();
-    let single = singles(&mut conn, settings, orders, symbols).await?;
+    let single = singles(
+        &mut conn,
+        settings,
+        &(orders..).take(SINGLES).map(|n| order(n, symbols)).collect::<Vec<_>>(),
+    )
+    .await?;
     shutdown.trigger("the load is over");
     worker.run(&shutdown).await;
     let rows = database::rows(settings).await?;
@@ -148,12 +181,11 @@ async fn wait_for(
 async fn singles(
     conn: &mut MultiplexedConnection,
     settings: &Settings,
-    first: u32,
-    symbols: u32,
+    bodies: &[String],
 ) -> Result<Single, AppError> {
     let completed = format!("{}:completed", settings.streams.prefix);
     let mut took = Vec::with_capacity(SINGLES);
-    for n in (first..).take(SINGLES) {
+    for body in bodies {
         let last: Vec<(String, Vec<String>)> = redis::cmd("XREVRANGE")
             .arg(&completed)
             .arg("+")
@@ -169,7 +201,7 @@ async fn singles(
             .arg(pending(settings))
             .arg("*")
             .arg("order")
-            .arg(order(n, symbols))
+            .arg(body)
             .query_async::<()>(conn)
             .await
             .map_err(|error| failed(&error))?;

@@ -3,6 +3,7 @@
 //! at a given rate.
 
 mod closed;
+mod controls;
 mod database;
 mod floors;
 mod load;
@@ -20,6 +21,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   order-execution bench --private
   order-execution bench --private --rate 2000 --seconds 30
   order-execution bench --private --rate 500 --arrivals poisson --json | jq '.steps[0].latency'
+  order-execution bench --private --controls
   order-execution bench --private --sweep --plot latency.svg
   order-execution bench --private --sweep --from 1000 --to 9000 --steps 9 --seconds 20
 
@@ -48,14 +50,25 @@ pub(super) struct Bench {
     /// database of its own in that server]
     #[arg(long, value_name = "DIR")]
     journal_dir: Option<PathBuf>,
+    /// Compare every control there is with the seven basic limits, in turn, in one run
+    #[arg(long, conflicts_with_all = ["rate", "sweep"])]
+    controls: bool,
     #[command(flatten)]
     open: open::Open,
+}
+
+/// For whoever waits; the result is told on standard output.
+fn show_progress(text: &str) {
+    super::print::note(text);
 }
 
 pub(super) async fn run(call: &Call, bench: &Bench) -> Result<Ending, AppError> {
     telemetry::init("warn", false).map_err(|error| AppError::Usage(error.to_string()))?;
     if bench.open.is_asked_for() {
         return open::run(call, bench).await;
+    }
+    if bench.controls {
+        return controls::run(call, bench).await.map(|()| Ending::Done);
     }
     closed::run(call, bench).await.map(|()| Ending::Done)
 }

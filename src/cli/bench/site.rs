@@ -20,7 +20,11 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) async fn set(configured: &Settings, bench: &Bench) -> Result<Self, AppError> {
+    pub(super) async fn set(
+        configured: &Settings,
+        bench: &Bench,
+        controls: Controls,
+    ) -> Result<Self, AppError> {
         let mut settings = configured.clone();
         let redis = if bench.private {
             let started = PrivateRedis::start(Durability::EverySecond).await;
@@ -34,7 +38,7 @@ impl Site {
         let folder = journal_folder(&settings, bench)?;
         let in_server = bench.journal_dir.is_none() && settings.database.kind() == DatabaseKind::Postgres;
         let database = if in_server { Some(OwnDatabase::make(&mut settings).await?) } else { None };
-        prepare(&mut settings, bench);
+        prepare(&mut settings, bench, controls);
         if database.is_none() {
             let url = format!("sqlite://{}/journal.db", folder.path().display());
             settings.database.url = SecretString::from(url);
@@ -78,14 +82,14 @@ fn journal_folder(settings: &Settings, bench: &Bench) -> Result<tempfile::TempDi
 
 /// The installation as configured, with names, journal, prices and limits of its own: every control
 /// works, none refuses.
-fn prepare(settings: &mut Settings, bench: &Bench) {
+fn prepare(settings: &mut Settings, bench: &Bench, controls: Controls) {
     let random = uuid::Uuid::now_v7().simple().to_string();
     settings.streams.prefix = format!("bench-{}", &random[20..]);
     settings.broker.mock.prices = (0..bench.symbols).map(|n| (load::symbol(n), 100.into())).collect();
     settings.broker.mock.instruments.clear();
     settings.broker.mock.latency = Duration::ZERO;
     settings.worker.max_request_age = None;
-    settings.risk.limits = vec![LimitRow {
+    let basic = LimitRow {
         symbol: "*".to_owned(),
         max_order_quantity: Limit::At(1000.into()),
         max_order_notional: Limit::At(1_000_000.into()),
@@ -96,5 +100,46 @@ fn prepare(settings: &mut Settings, bench: &Bench) {
         strategy_id: None,
         account: false,
         optional: OptionalLimits::default(),
-    }];
+    };
+    settings.risk.limits = match controls {
+        Controls::Basic => vec![basic],
+        Controls::All => {
+            let row = LimitRow { optional: every_control(), ..basic };
+            vec![
+                LimitRow { account: true, ..row.clone() },
+                LimitRow { strategy_id: Some("bench".to_owned()), ..row.clone() },
+                row,
+            ]
+        }
+    };
+}
+
+/// Which limits hold; none of them refuses anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Controls {
+    /// The seven keys that every row has.
+    Basic,
+    /// Every other one as well, for the symbol, the strategy and the account.
+    All,
+}
+
+fn every_control() -> OptionalLimits {
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    OptionalLimits {
+        max_open_orders: Some(1_000_000),
+        max_gross_exposure: Some(1_000_000_000_000_i64.into()),
+        max_net_exposure: Some(1_000_000_000_000_i64.into()),
+        max_price_move_pct: Some(10.into()),
+        price_move_window_ms: Some(1000),
+        price_move_pause_ms: Some(1000),
+        max_fills: Some(1_000_000_000),
+        fills_window_ms: Some(1000),
+        duplicate_window_ms: Some(1000),
+        prevent_self_trade: true,
+        restricted: false,
+        allowed_sides: names(&["Buy", "Sell"]),
+        allowed_order_types: names(&["Market", "Limit"]),
+        allowed_strategies: names(&["bench"]),
+        allowed_symbols: None,
+    }
 }

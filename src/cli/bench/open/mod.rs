@@ -19,7 +19,7 @@ use crate::cli::{Call, Ending, print};
 use crate::config::Settings;
 use crate::runtime::shutdown::{Shutdown, Token};
 
-use super::site::Site;
+use super::site::{Controls, Site};
 use super::{Bench, load};
 use generator::{Counts, Job, Run};
 use plot_file::PlotFile;
@@ -207,9 +207,9 @@ impl Bencher<'_> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, not an amount")]
     async fn closed_loop(&self) -> Result<u32, AppError> {
         self.progress.say(&format!("closed loop: {} orders", self.bench.orders));
-        let site = Site::set(self.configured, self.bench).await?;
+        let site = Site::set(self.configured, self.bench, Controls::Basic).await?;
         let loaded = tokio::select! {
-            loaded = load::run(&site.settings, self.bench.orders, self.bench.symbols) => loaded,
+            loaded = load::run(&site.settings, self.bench.orders, self.bench.symbols, load::Orders::BothSides) => loaded,
             () = self.stop.cancelled() => Err(AppError::Failed("interrupted: nothing is reported".to_owned())),
         };
         site.clear().await;
@@ -219,7 +219,7 @@ impl Bencher<'_> {
     /// One rate: on a site of its own, with a journal and streams that begin empty.
     async fn step(&self, rate: u32, what: &str) -> Result<Step, AppError> {
         let schedule = Arc::new(Schedule::new(&self.bench.open.offer(rate)));
-        let mut site = Site::set(self.configured, self.bench).await?;
+        let mut site = Site::set(self.configured, self.bench, Controls::Basic).await?;
         let history = &mut site.settings.streams.outcome_history;
         *history = history.map(|kept| kept.max(LEAST_HISTORY));
         let run = self.serve(&site.settings, &schedule, what).await;
