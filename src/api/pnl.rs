@@ -42,6 +42,9 @@ pub struct PnlRow {
     pub session_pnl: Option<Amount>,
     /// Fills whose commission could not be converted, and is in none of these.
     pub unvalued_commissions: u64,
+    /// Something of it has no price.
+    #[serde(skip)]
+    is_unpriced: bool,
 }
 
 /// What profit and loss are told from.
@@ -79,6 +82,7 @@ fn of_book(state: &State<'_>, book: &Book, position: &Position) -> PnlRow {
     let is_flat = position.quantity.get().is_zero();
     let mark = state.marks.get(&(book.broker.clone(), book.symbol.clone())).copied();
     let mark = mark.or_else(|| is_flat.then_some(Decimal::ONE));
+    let mark = mark.filter(|_| state.contracts.has_rate(&book.symbol));
     let contract = contract_or_plain(state.contracts.of(&book.symbol));
     let unrealized =
         mark.and_then(|mark| contract.in_account(position.unrealized_pnl(mark)?)).map(Amount::of);
@@ -94,6 +98,7 @@ fn of_book(state: &State<'_>, book: &Book, position: &Position) -> PnlRow {
         pnl,
         session_pnl: pnl.zip(base).and_then(|(pnl, base)| pnl.checked_sub(base)),
         unvalued_commissions: position.unvalued_commissions,
+        is_unpriced: pnl.is_none(),
     }
 }
 
@@ -104,7 +109,9 @@ fn add(sum: &mut PnlRow, row: &PnlRow) {
     sum.unrealized_pnl = plus(sum.unrealized_pnl, row.unrealized_pnl);
     sum.pnl = plus(sum.pnl, row.pnl);
     // A symbol that was not traded in this session adds nothing to it.
+    sum.is_unpriced |= row.is_unpriced;
     sum.session_pnl = match (sum.session_pnl, row.session_pnl) {
+        _ if sum.is_unpriced => None,
         (Some(a), Some(b)) => a.checked_add(b),
         (a, b) => a.or(b),
     };

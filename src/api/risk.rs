@@ -117,6 +117,7 @@ fn sum_used<'a>(
         symbol: &book.symbol,
         position,
         contract: contract_or_plain(state.contracts.of(&book.symbol)),
+        has_rate: state.contracts.has_rate(&book.symbol),
         mark: state.marks.get(&(book.broker.clone(), book.symbol.clone())).copied(),
         base: base(state, scope, book, position),
     });

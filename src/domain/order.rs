@@ -79,6 +79,12 @@ impl OrderSpec {
         serde_json::to_vec(&nameless).map(|bytes| ContentHash::of(&bytes))
     }
 
+    /// Whose it is, where it says so; an empty name is none.
+    #[must_use]
+    pub fn strategy(&self) -> Option<&str> {
+        self.strategy_id.as_deref().filter(|id| !id.is_empty())
+    }
+
     /// What it comes to for the market: the same for two orders that differ only in who asked for them, and as what.
     pub fn twin_hash(&self) -> Result<ContentHash, serde_json::Error> {
         let terms = (&self.symbol, self.side, self.quantity, &self.order_type, &self.time_in_force);

@@ -69,6 +69,8 @@ pub struct NotSent {
     pub why: String,
     /// The broker said when to come back.
     pub retry_after_us: Option<i64>,
+    /// It could not be reached: that counts for its circuit.
+    pub unreachable: bool,
 }
 
 /// What a look at the broker's books found of an attempt whose answer is unknown.

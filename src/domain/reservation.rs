@@ -11,8 +11,7 @@ impl Order {
     /// The books that its fills are added up in: its broker's account, and its strategy's where it names one.
     pub fn books(&self) -> impl Iterator<Item = Book> {
         let account = Book::account(self.broker.clone(), self.spec.symbol.clone());
-        let strategy =
-            self.spec.strategy_id.as_deref().map(|id| Book { strategy: Some(id.into()), ..account.clone() });
+        let strategy = self.spec.strategy().map(|id| Book { strategy: Some(id.into()), ..account.clone() });
         std::iter::once(account).chain(strategy)
     }
 
@@ -20,6 +19,12 @@ impl Order {
     #[must_use]
     pub const fn is_live(&self) -> bool {
         self.state.status.reserves()
+    }
+
+    /// The quantity of new terms that are asked for.
+    #[must_use]
+    pub fn asked_quantity(&self) -> Option<Quantity> {
+        self.state.pending_replace.as_ref().and_then(|pending| pending.terms.quantity)
     }
 
     /// What may still fill, and is reserved against the position limit.
@@ -30,8 +35,7 @@ impl Order {
             return Quantity::ZERO;
         }
         // While new terms are asked for, either the old or the new ones may be in force.
-        let asked = self.state.pending_replace.as_ref().and_then(|pending| pending.terms.quantity);
-        let total = asked.map_or(self.spec.quantity, |asked| asked.max(self.spec.quantity));
+        let total = self.asked_quantity().map_or(self.spec.quantity, |asked| asked.max(self.spec.quantity));
         total.saturating_sub(self.state.filled_quantity)
     }
 }

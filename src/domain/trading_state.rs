@@ -98,11 +98,9 @@ impl Scope {
         match self {
             Self::All => true,
             Self::Broker(name) => name == broker,
-            Self::StrategyId(id) => spec.strategy_id.as_deref() == Some(id),
+            Self::StrategyId(id) => spec.strategy() == Some(id),
             Self::Symbol(symbol) => *symbol == spec.symbol,
-            Self::StrategySymbol(id, symbol) => {
-                spec.strategy_id.as_deref() == Some(id) && *symbol == spec.symbol
-            }
+            Self::StrategySymbol(id, symbol) => spec.strategy() == Some(id) && *symbol == spec.symbol,
         }
     }
 
@@ -205,6 +203,11 @@ impl TradingStates {
         if switch.ends_controls() {
             self.0.retain(|(scope, control), _| *scope != switch.scope || control.is_none());
         }
+        self.0.insert((switch.scope.clone(), switch.control), switch);
+    }
+
+    /// As it was kept: what ended is not there any more.
+    pub fn restore(&mut self, switch: Switch) {
         self.0.insert((switch.scope.clone(), switch.control), switch);
     }
 

@@ -343,7 +343,7 @@ async fn submit(broker: &Arc<dyn Broker>, order: &Order, epoch: u64, deadline: O
         Some(approved) => broker.submit(Submission { order: approved, epoch, deadline }).await,
         None => {
             let why = format!("its attempt is not journaled: it is {}", order.state.status);
-            Answer::NotSent(NotSent { why, retry_after_us: None })
+            Answer::NotSent(NotSent { why, retry_after_us: None, unreachable: false })
         }
     }
 }
@@ -354,7 +354,7 @@ async fn replace(broker: &Arc<dyn Broker>, order: &Order, number: u64, terms: &T
         Some(order) => broker.replace(Replacing { order, number, terms, deadline }).await,
         None => {
             let why = format!("replace {number} is not journaled");
-            Answer::NotSent(NotSent { why, retry_after_us: None })
+            Answer::NotSent(NotSent { why, retry_after_us: None, unreachable: false })
         }
     }
 }

@@ -221,12 +221,12 @@ impl Broker for SimulatedBroker {
     /// Commands are carried out only as answers to a journaled request: see `answer`.
     async fn cancel(&self, _order: &Order) -> Answer {
         let why = "a cancel at the embedded broker goes through `answer`, with its request".to_owned();
-        Answer::NotSent(NotSent { why, retry_after_us: None })
+        Answer::NotSent(NotSent { why, retry_after_us: None, unreachable: false })
     }
 
     async fn replace(&self, _replacing: Replacing<'_>) -> Answer {
         let why = "a replace at the embedded broker goes through `answer`, with its request".to_owned();
-        Answer::NotSent(NotSent { why, retry_after_us: None })
+        Answer::NotSent(NotSent { why, retry_after_us: None, unreachable: false })
     }
 
     /// Its books are the journal: it has nothing to say that is not there.

@@ -364,7 +364,7 @@ pub(super) fn control<R: Row>(
     control.limits = Limits::of_rows(&limits);
     for row in switches {
         let switch = serde_json::from_str(row.text("event")?).map_err(|error| unreadable("event", error))?;
-        control.trading.set(switch);
+        control.trading.restore(switch);
     }
     for row in circuits {
         let circuit: Circuit =

@@ -19,6 +19,8 @@ const REQUIRED: [&str; 6] = [
 ];
 /// The longest window of a limit: a day.
 const LONGEST_MS: u64 = 86_400_000;
+/// How long a price that moved too far stops its symbol, where the row does not say.
+const DEFAULT_PAUSE_MS: u64 = 5_000;
 /// As many open orders as are looked through for one that an order would trade against.
 const MOST_LOOKED_THROUGH: u64 = 1000;
 /// The limits of one symbol, of all symbols that have no row of their own, of a strategy, or of the account. Money is
@@ -181,6 +183,10 @@ impl OptionalLimits {
             if has_window && !has_limit {
                 row.refuse(limit, format!("required with {window}"));
             }
+        }
+        let pause = self.price_move_pause_ms.unwrap_or(DEFAULT_PAUSE_MS);
+        if let Some(window) = self.price_move_window_ms.filter(|window| *window > pause) {
+            row.refuse("price_move_pause_ms", format!("must be at least price_move_window_ms, {window}"));
         }
         if self.price_move_pause_ms.is_some() && self.max_price_move_pct.is_none() {
             row.refuse("max_price_move_pct", "required with price_move_pause_ms");

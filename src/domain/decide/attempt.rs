@@ -102,12 +102,12 @@ impl Rules {
         if let Some(refusal) = self.judge(ledger, &asked).refusal {
             return reject(ledger, order, Vec::new(), refusal);
         }
-        if self.pass_circuit(ledger, &order.broker).is_some() {
-            return Ok(Decision::wait(Wait::Later { us: PAUSE_US.1 }));
-        }
         let tick = self.tick_size(&order.spec.symbol);
         if let Err(refusal) = super::check::check_bound(&order.spec, &view.market, tick) {
             return reject(ledger, order, Vec::new(), refusal);
+        }
+        if self.pass_circuit(ledger, &order.broker).is_some() {
+            return Ok(Decision::wait(Wait::Later { us: PAUSE_US.1 }));
         }
         let deadline = self.profile(&order.broker).deadline(view.broker_time(&order.broker, ledger));
         let limit_price = risk::slippage_bound(&order.spec, &view.market, tick);

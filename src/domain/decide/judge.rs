@@ -19,7 +19,7 @@ use super::Rules;
 
 const MICROS_PER_MS: i64 = 1000;
 const DAY_US: i64 = 86_400_000_000;
-/// Prices for the moving collar are kept no closer together than this share of the window.
+/// Prices for the moving collar are kept no closer together than this share of the shortest window.
 const SAMPLES: i64 = 20;
 
 /// An order, or new terms for one, that is to be judged.
@@ -71,17 +71,17 @@ impl Rules {
                 ledger.risk.count_order(row.scope(&asked.spec.symbol));
             }
         }
+        if judgement.refusal.is_none() && asked.is_new {
+            judgement.refusal = self.pass_circuit(ledger, asked.broker);
+        }
         if judgement.refusal.is_none()
             && let Some(content) = asked.content(&rows)
         {
             let now = ledger.now;
             ledger.risk.note_content(content, asked.spec.client_order_id.clone(), now);
         }
-        if let Some(breach) = &judgement.breach {
+        for breach in &judgement.breaches {
             self.stop(ledger, breach);
-        }
-        if judgement.refusal.is_none() && asked.is_new {
-            judgement.refusal = self.pass_circuit(ledger, asked.broker);
         }
         judgement
     }
@@ -103,6 +103,8 @@ impl Rules {
             let position = asked.without(&book, ledger.book(&book));
             (switch, position)
         });
+        let looks = rows.iter().any(|row| row.optional.prevent_self_trade);
+        let would_trade_with = if looks { would_trade_with(ledger, asked) } else { None };
         let filled = asked.held.map_or(Quantity::ZERO, |held| held.state.filled_quantity);
         let same_content =
             asked.content(rows).and_then(|content| ledger.risk.contents.get(&content).cloned());
@@ -117,7 +119,7 @@ impl Rules {
             is_counted: asked.held.is_some_and(Order::is_live),
             open_quantity: spec.quantity.saturating_sub(filled),
             same_content,
-            would_trade_with: would_trade_with(ledger, asked),
+            would_trade_with,
             now,
             max_quote_age_us: self.max_quote_age_us,
         };
@@ -158,12 +160,11 @@ impl Rules {
             Scope::StrategyId(id) => book.strategy.as_ref() == Some(id),
             Scope::Broker(_) | Scope::Symbol(_) | Scope::StrategySymbol(..) => false,
         };
-        let mut books: Vec<(Book, Position)> = ledger
-            .positions
-            .iter()
-            .filter(|(book, _)| is_its(book) && *book != own)
-            .map(|(book, position)| (book.clone(), position.clone()))
-            .collect();
+        let mut books: Vec<(Book, Position)> = Vec::new();
+        if matches!(scope, Scope::All | Scope::StrategyId(_)) {
+            let others = ledger.positions.iter().filter(|(book, _)| is_its(book) && *book != own);
+            books.extend(others.map(|(book, position)| (book.clone(), position.clone())));
+        }
         books.push((own.clone(), asked.without(own, ledger.book(own))));
         self.add_up(ledger, control, row, scope, &books, &|ledger, book| self.mark_of(ledger, asked, book))
     }
@@ -187,6 +188,7 @@ impl Rules {
                 symbol: &book.symbol,
                 position,
                 contract: risk::contract_or_plain(self.contracts.of(&book.symbol)),
+                has_rate: self.contracts.has_rate(&book.symbol),
                 mark: mark.map(Price::get),
                 base: base.unwrap_or(Amount::ZERO),
             });
@@ -209,8 +211,7 @@ impl Rules {
 
     /// The figures of the day count from the first order of the session: what each book had earned by then.
     fn begin_sessions(&self, ledger: &mut Ledger, asked: &Asked<'_>, account: &Book) {
-        let strategy =
-            asked.spec.strategy_id.as_deref().map(|id| Book { strategy: Some(id.into()), ..account.clone() });
+        let strategy = asked.spec.strategy().map(|id| Book { strategy: Some(id.into()), ..account.clone() });
         let mark = self.reference(asked.market, ledger.now);
         let from = ledger.now.session_start(self.session_start_us);
         for book in std::iter::once(account.clone()).chain(strategy) {
@@ -277,7 +278,7 @@ impl Rules {
     ) {
         let now = ledger.now;
         let windows = rows.iter().filter(|row| row.optional.max_price_move_pct.is_some());
-        let Some(window) = windows.filter_map(|row| row.optional.price_move_window_ms).max().map(micros)
+        let Some(window) = windows.filter_map(|row| row.optional.price_move_window_ms).min().map(micros)
         else {
             return;
         };
@@ -342,14 +343,18 @@ impl Rules {
                 let (Some(limit), Some(window)) = (limits.max_fills, limits.fills_window_ms) else {
                     continue;
                 };
-                let filled = fills_within(ledger, &of, micros(window));
-                if filled <= limit {
-                    continue;
-                }
                 let scope = match &of.strategy {
                     None => Scope::Symbol(of.symbol.clone()),
                     Some(id) => Scope::StrategySymbol(id.clone(), of.symbol.clone()),
                 };
+                // What a person has looked at is over.
+                let resumed = control.trading.get(&scope).filter(|s| s.state == TradingState::Active);
+                let after = ledger.now.plus_micros(-micros(window));
+                let after = resumed.map_or(after, |switch| after.max(switch.timestamp));
+                let filled = fills_after(ledger, &of, after);
+                if filled <= limit {
+                    continue;
+                }
                 let why = format!(
                     "{filled} {} fills in {scope} within {window} ms, max_fills of {} is {limit}",
                     of.side,
@@ -365,9 +370,9 @@ fn micros(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_MS)
 }
 
-fn fills_within(ledger: &Ledger, of: &FillsOf, window_us: i64) -> u64 {
+fn fills_after(ledger: &Ledger, of: &FillsOf, after: Timestamp) -> u64 {
     let fills = ledger.risk.fills.get(of).into_iter().flatten();
-    fills.filter(|(at, _)| ledger.now.micros_since(*at) < window_us).map(|(_, count)| count).sum()
+    fills.filter(|(at, _)| *at > after).map(|(_, count)| count).sum()
 }
 
 /// An own open order of the other side that would be the counterparty.
@@ -381,13 +386,22 @@ fn would_trade_with(ledger: &Ledger, asked: &Asked<'_>) -> Option<ClientOrderId>
         // Without a price either of them takes any.
         (None, _) | (_, None) => true,
     };
+    let crosses_with =
+        |other: &OrderSpec, triggered: bool| risk::resting_price(other, triggered).is_some_and(crosses);
     let others = ledger.orders.values().map(|record| &record.order);
     let others = others.filter(|other| {
         other.is_live()
             && other.spec.symbol == spec.symbol
             && other.broker == *asked.broker
             && other.spec.side != side
-            && risk::resting_price(&other.spec, other.state.triggered).is_some_and(crosses)
+            && (crosses_with(&other.spec, other.state.triggered) || {
+                // Either its old terms may be in force or those that are asked for.
+                let mut asked = other.spec.clone();
+                other.state.pending_replace.as_ref().is_some_and(|pending| {
+                    asked.take(&pending.terms);
+                    crosses_with(&asked, other.state.triggered)
+                })
+            })
     });
     others.map(|other| &other.spec.client_order_id).min().cloned()
 }

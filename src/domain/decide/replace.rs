@@ -310,6 +310,9 @@ impl Rules {
         if let Some(refusal) = self.judge(ledger, &asked).refusal {
             return self.refuse_replace(ledger, request, order, refusal);
         }
+        if self.pass_circuit(ledger, &order.broker).is_some() {
+            return Ok(Decision::wait(Wait::Later { us: 10 * PAUSE_US }));
+        }
         let Some((commit, epoch)) = self.request_replace(ledger, view, order, &pending.terms, after_us)?
         else {
             return Ok(Decision::effect(Effect::Nothing));

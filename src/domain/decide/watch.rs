@@ -7,7 +7,7 @@ use crate::domain::amount::Price;
 use crate::domain::circuit::{Circuit, Gate};
 use crate::domain::control::ControlEvent;
 use crate::domain::ids::{BrokerName, Symbol};
-use crate::domain::ledger::{Ledger, Mark, SessionKey};
+use crate::domain::ledger::{AttemptKind, Ledger, Mark, SessionKey};
 use crate::domain::market::Market;
 use crate::domain::position::{Book, Position};
 use crate::domain::refusal::Refusal;
@@ -90,13 +90,19 @@ impl Rules {
     /// A call to a broker was answered, or was not.
     pub(super) fn note_call(&self, ledger: &mut Ledger, answered: &Answered) {
         let Some(breaker) = &self.breaker else { return };
+        // What becomes of cancels neither opens nor closes it: they go there all the same.
+        if answered.kind == AttemptKind::Cancel {
+            return;
+        }
         let Some(broker) = ledger.order(&answered.order_id).map(|record| record.order.broker.clone()) else {
             return;
         };
         let now = ledger.now;
         let why = match &answered.answer {
             Answer::Accepted(_) | Answer::Rejected(_) => None,
-            Answer::NotSent(not_sent) => Some(not_sent.why.as_str()),
+            Answer::NotSent(not_sent) if not_sent.unreachable => Some(not_sent.why.as_str()),
+            // It answered that it does not want more now, or nobody asked it.
+            Answer::NotSent(_) => return,
             Answer::Unknown(why) => Some(why.as_str()),
         };
         let circuit = ledger.control.circuits.get(&broker).cloned();

@@ -280,6 +280,7 @@ impl Ledger {
         let (mut replaced, mut fills) = (false, 0);
         for event in &mut events {
             value(&mut event.kind, &order.spec.symbol, &self.contracts);
+            let most = order.spec.quantity.max(order.asked_quantity().unwrap_or(order.spec.quantity));
             if let Some(trade_id) = place(&mut event.kind, books.sequence() + 1, |trade_id| {
                 self.booked(&trades, id, trade_id).map(|trade| trade.booked_at)
             }) && let Some(change) = event.kind.trade()
@@ -298,6 +299,11 @@ impl Ledger {
             fills += u32::from(matches!(event.kind, EventKind::Fill(_)));
             let from = order.state.status;
             order.apply(event)?;
+            if let EventKind::Fill(fill) = &event.kind
+                && order.state.filled_quantity > most
+            {
+                self.changes.differences.push(beyond(&order, &fill.trade_id, most));
+            }
             if order.state.status != from || matches!(event.kind, EventKind::Fill(_)) {
                 passed.push(order.state.status);
             }
@@ -334,7 +340,7 @@ impl Ledger {
 
     /// Where a limit counts them.
     fn count_fills(&mut self, order: &Order, fills: u32) {
-        let strategy = order.spec.strategy_id.as_deref();
+        let strategy = order.spec.strategy();
         let limits = &self.control.limits;
         if fills == 0
             || !limits.of(&order.spec.symbol, strategy).iter().any(|r| r.optional.max_fills.is_some())
@@ -428,8 +434,10 @@ impl Books {
 /// Writes down with a fill what it comes to in money, where that is not quantity times price: what the instrument is
 /// like by now, and what its commission is worth.
 fn value(kind: &mut EventKind, symbol: &Symbol, contracts: &Contracts) {
+    // Where it is known in which currency the symbol's money is, a broker's own idea of that does not count.
+    let is_known = contracts.of(symbol).is_some_and(|contract| contract.currency.is_some());
     let commission = |paid: &mut Option<Commission>, price: Price| {
-        if let Some(paid) = paid.as_mut().filter(|paid| paid.quote_value.is_none()) {
+        if let Some(paid) = paid.as_mut().filter(|paid| is_known || paid.quote_value.is_none()) {
             paid.quote_value = contracts.commission_value(symbol, paid, price);
         }
     };
@@ -461,6 +469,19 @@ fn place(kind: &mut EventKind, sequence: u64, booked_at: impl Fn(&str) -> Option
             Some(by.trade_id.clone())
         }
         _ => None,
+    }
+}
+
+/// Fills are facts, also those that nobody asked for.
+fn beyond(order: &Order, trade_id: &str, most: Quantity) -> Difference {
+    let (name, filled) = (&order.spec.client_order_id, order.state.filled_quantity);
+    Difference {
+        broker: order.broker.clone(),
+        kind: "filled_beyond_order",
+        key: format!("{} {trade_id}", order.spec.id),
+        details: format!(
+            "trade {trade_id} fills {filled} of order {name}, which asked for {most}: booked as it was told"
+        ),
     }
 }
 

@@ -31,11 +31,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What two transactions at once must not decide on: each symbol, and each scope that adds up over symbols.
+    /// What two transactions at once must not decide on: each symbol, each scope that adds up over symbols, and each
+    /// broker whose failures are counted.
     #[must_use]
     pub fn shared(&self) -> BTreeSet<Scope> {
         let symbols = self.instruments.iter().map(|(_, symbol)| Scope::Symbol(symbol.clone()));
-        symbols.chain(self.sums.iter().cloned()).collect()
+        let brokers = self.instruments.iter().filter(|_| self.failures_within_us.is_some());
+        let brokers = brokers.map(|(broker, _)| Scope::Broker(broker.clone()));
+        symbols.chain(self.sums.iter().cloned()).chain(brokers).collect()
     }
 }
 
@@ -53,10 +56,10 @@ impl Ledger {
         for record in self.orders.values() {
             let order = &record.order;
             wanted.instruments.insert((order.broker.clone(), order.spec.symbol.clone()));
-            wanted.strategies.extend(order.spec.strategy_id.as_deref().map(Arc::from));
+            wanted.strategies.extend(order.spec.strategy().map(Arc::from));
         }
         for spec in keys.specs() {
-            wanted.strategies.extend(spec.strategy_id.as_deref().map(Arc::from));
+            wanted.strategies.extend(spec.strategy().map(Arc::from));
         }
         if limits.account().is_some() {
             wanted.sums.insert(Scope::All);

@@ -155,7 +155,7 @@ pub const ALL: &[Control] = &[
         name: "repeated execution",
         code: Code::RepeatedExecution,
         keys: &["max_fills", "fills_window_ms"],
-        passes_when: "strategy, symbol and side were not filled more often than the limit within a window; a breach switches the strategy in the symbol to reduce-only until a person resumes it",
+        passes_when: "strategy, symbol and side were not filled more often than the limit within a window; a breach switches the strategy in the symbol (of orders without a strategy: the symbol) to reduce-only until a person resumes it",
         asked_by: "MiFID II RTS 6 Art. 15(3)",
     },
     Control {

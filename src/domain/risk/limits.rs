@@ -285,10 +285,16 @@ impl Limits {
         self.strategies.get(strategy).is_some_and(|rows| rows.contains_key(ANY))
     }
 
+    /// The longest window of its kind in force, in milliseconds.
+    #[must_use]
+    pub fn longest(&self, window: impl Fn(&OptionalLimits) -> Option<u64>) -> u64 {
+        self.rows().filter_map(|row| window(&row.optional)).max().unwrap_or(0)
+    }
+
     /// Every row that an order is under, its symbol's first. Without a row for its symbol there is none.
     #[must_use]
     pub fn of_order(&self, order: &OrderSpec) -> Vec<&LimitRow> {
-        self.of(&order.symbol, order.strategy_id.as_deref())
+        self.of(&order.symbol, order.strategy())
     }
 
     /// The same for what a strategy does in a symbol.

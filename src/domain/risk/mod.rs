@@ -110,15 +110,15 @@ pub struct Breach {
 pub struct Judgement {
     pub refusal: Option<Refusal>,
     pub counts_in_rate: bool,
-    pub breach: Option<Breach>,
+    pub breaches: Vec<Breach>,
 }
 
 /// Judges an order by every control. Of several rows every one must let it pass, so that the strictest holds.
 #[must_use]
 pub fn judge(order: &OrderSpec, view: &RiskView<'_>) -> Judgement {
-    let breach = view.rows.iter().find_map(|row| breach(order, row));
+    let breaches: Vec<Breach> = view.rows.iter().filter_map(|row| breach(order, row)).collect();
     let refused =
-        |refusal| Judgement { refusal: Some(refusal), counts_in_rate: true, breach: breach.clone() };
+        |refusal| Judgement { refusal: Some(refusal), counts_in_rate: true, breaches: breaches.clone() };
     if let Err(refusal) = scope::trading_state(order, view) {
         return refused(refusal);
     }
@@ -129,7 +129,7 @@ pub fn judge(order: &OrderSpec, view: &RiskView<'_>) -> Judgement {
         return Judgement { counts_in_rate: false, ..refused(refusal) };
     }
     match judge_content(order, view) {
-        Ok(()) => Judgement { refusal: None, counts_in_rate: true, breach },
+        Ok(()) => Judgement { refusal: None, counts_in_rate: true, breaches },
         Err(refusal) => refused(refusal),
     }
 }

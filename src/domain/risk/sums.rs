@@ -14,6 +14,8 @@ pub struct BookValue<'a> {
     pub symbol: &'a Symbol,
     pub position: &'a Position,
     pub contract: &'a Contract,
+    /// Its money can be told in the account's currency.
+    pub has_rate: bool,
     /// The symbol's price of now.
     pub mark: Option<Decimal>,
     /// What the book had earned when the session began.
@@ -82,7 +84,8 @@ impl Sums {
             }
             let held = !book.position.quantity.get().is_zero();
             let open = book.position.open_orders > 0 || held;
-            if open && book.mark.is_none() {
+            let counts = open || book.position.account_pnl != Amount::ZERO;
+            if open && book.mark.is_none() || counts && !book.has_rate {
                 sums.unpriced = Some(book.symbol.clone());
                 (result, exposure) = (None, None);
                 continue;

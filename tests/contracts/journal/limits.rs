@@ -14,7 +14,7 @@ use order_execution::domain::trading_state::{Scope, TradingState};
 use rust_decimal::Decimal;
 
 use super::super::fixture::{
-    self, admit, amount, execute, limit_order, market_order, outcome, price, quantity, symbol,
+    self, admit, amount, execute, facts, fill, limit_order, market_order, outcome, price, quantity, symbol,
 };
 use super::{Handle, JournalUnderTest};
 use order_execution::domain::decide::Input;
@@ -145,6 +145,45 @@ pub(crate) async fn a_breach_stops_its_scope_for_every_handle_and_is_kept(under:
     b.decide_one(super::control::switch(Scope::All, TradingState::Active)).await;
     assert_eq!(refused(&c.decide_one(at("94", 6, market_order(6))).await), None);
     assert_eq!(refused(&a.decide_one(at("88.9", 7, market_order(7))).await), Some(Code::DailyLoss));
+    // Whoever reads it anew finds it, beside what the person said before.
+    let d = under.open(fixture::rules(Profile::Embedded)).await;
+    for (n, handle) in [(8, &d), (9, &b)] {
+        assert_eq!(refused(&handle.decide_one(at("100", n, market_order(n))).await), Some(Code::DailyLoss));
+        let control = handle.reader.control().await.unwrap();
+        assert!(control.trading.of_control(&Scope::All, Code::DailyLoss).is_some(), "{control:?}");
+    }
+    a.assert_replays().await;
+}
+
+/// An empty name is no strategy, whatever a producer writes.
+pub(crate) async fn an_empty_strategy_is_none(under: &impl JournalUnderTest) {
+    let (a, b) = under_limits(under, &[LimitRow { max_position: Limit::At(3.into()), ..open() }]).await;
+    for n in 1..3 {
+        let admitted = a.decide_one(at("100", n, by("", market_order(n)))).await;
+        b.decide_one(execute(&admitted)).await;
+    }
+    let admitted = b.decide_one(at("100", 3, market_order(3))).await;
+    a.decide_one(execute(&admitted)).await;
+    assert_eq!(
+        refused(&a.decide_one(at("100", 4, by("", market_order(4)))).await),
+        Some(Code::PositionLimit)
+    );
+    let books = b.reader.books().await.unwrap();
+    assert_eq!(books.len(), 1, "{books:?}");
+    assert_eq!(books[0].1.quantity.to_string(), "3");
+    a.assert_replays().await;
+}
+
+/// Fills are facts: what goes beyond its order is booked, and written down for somebody to look at.
+pub(crate) async fn a_fill_beyond_its_order_is_booked_and_told(under: &impl JournalUnderTest) {
+    let (a, b) = under_limits(under, &[LimitRow { max_position: Limit::At(3.into()), ..open() }]).await;
+    let rests = a.decide_one(at("100", 1, limit_order(1, "2", "90"))).await;
+    a.decide_one(execute(&rests)).await;
+    b.decide_one(facts("c1", vec![fill("t1", "5", "90")], None)).await;
+    let (_, _, position) = a.reader.positions().await.unwrap().remove(0);
+    assert_eq!((position.quantity.to_string().as_str(), position.reserved_buy.is_zero()), ("5", true));
+    assert_eq!(a.reader.differences().await.unwrap(), 1);
+    assert_eq!(refused(&b.decide_one(at("100", 2, market_order(2))).await), Some(Code::PositionLimit));
     a.assert_replays().await;
 }
 

@@ -117,6 +117,8 @@ macro_rules! journal_rules {
             limits::the_rate_of_a_strategy_is_exact_over_symbols_and_handles,
             limits::a_breach_stops_its_scope_for_every_handle_and_is_kept,
             limits::windows_are_counted_over_handles,
+            limits::an_empty_strategy_is_none,
+            limits::a_fill_beyond_its_order_is_booked_and_told,
             limits::strategies_have_books_of_their_own,
             outbox::commits_are_offered_until_they_are_marked,
             outbox::a_mark_is_of_one_content_alone,

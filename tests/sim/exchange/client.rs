@@ -47,9 +47,11 @@ impl MemoryBroker {
     fn answer(&self, answer: Result<Answer, NoAnswer>) -> Answer {
         match answer {
             Ok(answer) => answer,
-            Err(NoAnswer::NotConnected) => {
-                Answer::NotSent(NotSent { why: "no connection".to_owned(), retry_after_us: None })
-            }
+            Err(NoAnswer::NotConnected) => Answer::NotSent(NotSent {
+                why: "no connection".to_owned(),
+                retry_after_us: None,
+                unreachable: true,
+            }),
             Err(NoAnswer::Lost) if self.exchange.plant.is(Fault::LostIsRefused) => {
                 Answer::Rejected(Refusal::new(Code::BrokerRejected, "no answer"))
             }
@@ -88,7 +90,11 @@ impl Broker for MemoryBroker {
     async fn submit(&self, submission: Submission<'_>) -> Answer {
         let (spec, deadline) = (submission.order.get().spec.clone(), submission.deadline);
         if deadline.is_some_and(|deadline| deadline.not_after <= self.exchange.now()) {
-            return Answer::NotSent(NotSent { why: "too late".to_owned(), retry_after_us: None });
+            return Answer::NotSent(NotSent {
+                why: "too late".to_owned(),
+                retry_after_us: None,
+                unreachable: false,
+            });
         }
         let first = {
             let spec = spec.clone();
@@ -111,7 +117,11 @@ impl Broker for MemoryBroker {
         let client = replacing.order.get().spec.client_order_id.to_string();
         let (number, terms, deadline) = (replacing.number, replacing.terms.clone(), replacing.deadline);
         if deadline.is_some_and(|deadline| deadline.not_after <= self.exchange.now()) {
-            return Answer::NotSent(NotSent { why: "too late".to_owned(), retry_after_us: None });
+            return Answer::NotSent(NotSent {
+                why: "too late".to_owned(),
+                retry_after_us: None,
+                unreachable: false,
+            });
         }
         let replace = move |exchange: &Arc<Exchange>| exchange.replace(&client, number, &terms, deadline);
         let answer = self.ask("replace", replace).await;

@@ -375,5 +375,5 @@ fn answer_of(placed: &Placed) -> Answer {
 }
 
 fn not_sent(why: &str, retry_after_us: Option<i64>) -> Answer {
-    Answer::NotSent(NotSent { why: why.to_owned(), retry_after_us })
+    Answer::NotSent(NotSent { why: why.to_owned(), retry_after_us, unreachable: false })
 }

@@ -31,7 +31,10 @@ pub(super) enum Call {
 /// The table: status and code, and what they prove. Whatever is not in it is unknown.
 pub(super) fn answer(call: Call, order: &Order, heard: Heard) -> Answer {
     let (status, body, retry_after_us) = match heard {
-        Heard::NotConnected(why) => return not_sent(format!("no connection to the exchange: {why}"), None),
+        Heard::NotConnected(why) => {
+            let why = format!("no connection to the exchange: {why}");
+            return Answer::NotSent(NotSent { why, retry_after_us: None, unreachable: true });
+        }
         Heard::Nothing(why) => return Answer::Unknown(why),
         Heard::Answer { status, body, retry_after_us } => (status, body, retry_after_us),
     };
@@ -72,7 +75,7 @@ pub(super) fn unknown_order(heard: &Heard) -> Option<Timestamp> {
 }
 
 fn not_sent(why: String, retry_after_us: Option<i64>) -> Answer {
-    Answer::NotSent(NotSent { why, retry_after_us })
+    Answer::NotSent(NotSent { why, retry_after_us, unreachable: false })
 }
 
 /// The start of an answer, for the log.

@@ -153,7 +153,7 @@ impl ExchangeBroker {
         let now = self.clock.now().plus_micros(self.clock_offset_us() + SEND_MARGIN_US);
         let deadline = deadline.filter(|deadline| deadline.not_after <= now)?;
         let why = format!("it was not sent before its deadline, {}", deadline.not_after);
-        Some(Answer::NotSent(NotSent { why, retry_after_us: None }))
+        Some(Answer::NotSent(NotSent { why, retry_after_us: None, unreachable: false }))
     }
 }
 

@@ -115,7 +115,11 @@ pub async fn migrate(settings: &PostgresSettings) -> Result<usize, JournalError>
     let options = options(&settings.url, &settings.timeouts)?;
     let name = shown(&options);
     // A migration may take longer than a statement of an order may, and waits for others that migrate.
-    let options = options.options([("statement_timeout", "0"), ("lock_timeout", "60s")]);
+    let options = options.options([
+        ("statement_timeout", "0"),
+        ("lock_timeout", "60s"),
+        ("idle_in_transaction_session_timeout", "0"),
+    ]);
     let failed = |error: &sqlx::Error| unavailable(&name, error);
     let mut conn = connect(&options, settings.timeouts.connect).await.map_err(|error| failed(&error))?;
     // A role that may only work in the schema need not be able to make it.

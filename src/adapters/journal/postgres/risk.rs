@@ -6,6 +6,7 @@ use crate::adapters::journal::rows::{self, signed};
 use crate::domain::ledger::{Ledger, Mark, Wanted};
 use crate::domain::order_type::Side;
 use crate::domain::position::{Book, Position};
+use crate::domain::risk::OptionalLimits;
 use crate::domain::time::Timestamp;
 use crate::domain::trading_state::Scope;
 use crate::domain::venue::Spent;
@@ -15,8 +16,14 @@ use super::load::{column, keep, orders_where};
 const SECOND_US: i64 = 1_000_000;
 /// Rate rows older than this say nothing any more.
 const RATE_KEPT_US: i64 = 2 * SECOND_US;
-/// The longest window that a limit may have, and so the longest that anything is kept for one.
+/// The longest window that a circuit breaker may have.
 const KEPT_US: i64 = 86_400 * SECOND_US;
+
+/// What is older than the longest window of its kind says nothing any more.
+fn older_than(ledger: &Ledger, window: impl Fn(&OptionalLimits) -> Option<u64>) -> i64 {
+    let longest = i64::try_from(ledger.control.limits.longest(window)).unwrap_or(i64::MAX / 1000);
+    ledger.now.micros() - longest.saturating_mul(1000) - SECOND_US
+}
 
 macro_rules! positions {
     () => {
@@ -137,7 +144,7 @@ async fn append_sessions(conn: &mut PgConnection, ledger: &Ledger) -> Result<(),
 }
 
 async fn append_prices(conn: &mut PgConnection, ledger: &Ledger) -> Result<(), sqlx::Error> {
-    let (changes, now) = (&ledger.risk.changes, ledger.now.micros());
+    let changes = &ledger.risk.changes;
     let marks = changes.marks.iter();
     let mut marks: Vec<_> = marks.filter_map(|key| Some((key, ledger.risk.marks.get(key)?))).collect();
     if !marks.is_empty() {
@@ -161,7 +168,12 @@ async fn append_prices(conn: &mut PgConnection, ledger: &Ledger) -> Result<(), s
     let symbols = column!(prices, |row| row.1.as_str());
     let old = "DELETE FROM risk_prices r USING unnest($1::text[], $2::text[]) AS k (broker, symbol) \
                WHERE r.broker = k.broker AND r.symbol = k.symbol AND r.at_us < $3";
-    sqlx::query(old).bind(&brokers).bind(&symbols).bind(now - KEPT_US).execute(&mut *conn).await?;
+    sqlx::query(old)
+        .bind(&brokers)
+        .bind(&symbols)
+        .bind(older_than(ledger, |o| o.price_move_window_ms))
+        .execute(&mut *conn)
+        .await?;
     let sql = "INSERT INTO risk_prices (broker, symbol, at_us, price) SELECT broker, symbol, at_us, price::numeric \
                FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS v (broker, symbol, at_us, price)";
     sqlx::query(sql)
@@ -185,7 +197,7 @@ async fn append_windows(conn: &mut PgConnection, ledger: &Ledger) -> Result<(), 
         let old = "DELETE FROM risk_fills r USING unnest($1::text[], $2::text[], $3::text[]) AS k (symbol, strategy, side) \
                    WHERE r.symbol = k.symbol AND r.strategy_id = k.strategy AND r.side = k.side AND r.at_us < $4";
         let query = sqlx::query(old).bind(&symbols).bind(&strategies).bind(&sides);
-        query.bind(now - KEPT_US).execute(&mut *conn).await?;
+        query.bind(older_than(ledger, |o| o.fills_window_ms)).execute(&mut *conn).await?;
         let sql = "INSERT INTO risk_fills (symbol, strategy_id, side, at_us, fills) \
                    SELECT symbol, strategy, side, $5, fills \
                    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS v (symbol, strategy, side, fills) \
@@ -208,7 +220,7 @@ async fn append_windows(conn: &mut PgConnection, ledger: &Ledger) -> Result<(), 
     }
     let old = "DELETE FROM risk_contents WHERE hash = ANY(ARRAY(SELECT hash FROM risk_contents WHERE at_us < $1 \
                LIMIT 1000 FOR UPDATE SKIP LOCKED))";
-    sqlx::query(old).bind(now - KEPT_US).execute(&mut *conn).await?;
+    sqlx::query(old).bind(older_than(ledger, |o| o.duplicate_window_ms)).execute(&mut *conn).await?;
     // The last word on each counts, and one statement may say only one.
     let mut contents: Vec<_> = changes.contents.iter().rev().collect();
     contents.sort_by_key(|row| row.0.0);

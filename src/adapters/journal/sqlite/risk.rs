@@ -9,6 +9,7 @@ use crate::domain::ids::BrokerName;
 use crate::domain::ledger::{Ledger, Mark, Wanted};
 use crate::domain::order::ContentHash;
 use crate::domain::order_type::Side;
+use crate::domain::risk::OptionalLimits;
 use crate::domain::time::Timestamp;
 use crate::domain::trading_state::Scope;
 use crate::domain::venue::Spent;
@@ -19,8 +20,14 @@ use super::statements::{Multi, execute_multi};
 const SECOND_US: i64 = 1_000_000;
 /// Rate rows older than this say nothing any more.
 const RATE_KEPT_US: i64 = 2 * SECOND_US;
-/// The longest window that a limit may have, and so the longest that anything is kept for one.
+/// The longest window that a circuit breaker may have.
 const KEPT_US: i64 = 86_400 * SECOND_US;
+
+/// What is older than the longest window of its kind says nothing any more.
+fn older_than(ledger: &Ledger, window: impl Fn(&OptionalLimits) -> Option<u64>) -> i64 {
+    let longest = i64::try_from(ledger.control.limits.longest(window)).unwrap_or(i64::MAX / 1000);
+    ledger.now.micros() - longest.saturating_mul(1000) - SECOND_US
+}
 
 /// The statements of an append, written once.
 #[derive(Debug)]
@@ -181,7 +188,7 @@ impl Statements {
             let old = "DELETE FROM risk_prices WHERE broker = ? AND symbol = ? AND at_us < ?";
             for (broker, symbol, ..) in &changes.prices {
                 let query = sqlx::query(old).bind(broker.as_str()).bind(symbol.as_str());
-                query.bind(now - KEPT_US).execute(&mut *conn).await?;
+                query.bind(older_than(ledger, |o| o.price_move_window_ms)).execute(&mut *conn).await?;
             }
             execute_multi!(conn, self.prices, &changes.prices, |query, row| {
                 let (broker, symbol, at, price) = row;
@@ -194,7 +201,11 @@ impl Statements {
                 "DELETE FROM risk_fills WHERE symbol = ? AND strategy_id = ? AND side = ? AND at_us < ?";
             let query =
                 sqlx::query(old).bind(of.symbol.as_str()).bind(of.strategy.as_deref().unwrap_or_default());
-            query.bind(of.side.as_str()).bind(now - KEPT_US).execute(&mut *conn).await?;
+            query
+                .bind(of.side.as_str())
+                .bind(older_than(ledger, |o| o.fills_window_ms))
+                .execute(&mut *conn)
+                .await?;
         }
         execute_multi!(conn, self.fills, &fills, |query, row| {
             let (of, count) = row;
@@ -215,7 +226,7 @@ impl Statements {
         }
         if !changes.contents.is_empty() {
             let old = "DELETE FROM risk_contents WHERE at_us < ?";
-            sqlx::query(old).bind(now - KEPT_US).execute(&mut *conn).await?;
+            sqlx::query(old).bind(older_than(ledger, |o| o.duplicate_window_ms)).execute(&mut *conn).await?;
             // The last word on each counts; two rows of one statement may be of the same.
             for (hash, id, at) in &changes.contents {
                 let row = [(hash, id, at)];

@@ -85,7 +85,7 @@ fn unknown() -> Answer {
 }
 
 fn not_sent() -> Answer {
-    Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None })
+    Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None, unreachable: false })
 }
 
 fn refused() -> Answer {

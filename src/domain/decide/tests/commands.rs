@@ -118,7 +118,10 @@ fn a_cancel_ends_as_the_brokers_answer_says() {
 #[test]
 fn a_cancel_is_sent_again_until_its_time_is_over() {
     for (answer, code) in [
-        (Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None }), Code::BrokerUnavailable),
+        (
+            Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None, unreachable: false }),
+            Code::BrokerUnavailable,
+        ),
         (Answer::Unknown("no answer".into()), Code::OutcomeUnknown),
     ] {
         let mut desk = resting(ONE_SHOT);

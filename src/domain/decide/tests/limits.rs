@@ -1,9 +1,7 @@
-//! Rows of limits together, the controls that are off until they are configured, and what a breach leads to. Holes of
-//! other systems have a test each by name.
+//! Rows of limits together, the controls that are off until they are configured, and what a breach leads to.
 
 use super::*;
 use crate::domain::contract::{Contract, Contracts};
-use crate::domain::control::ControlEvent;
 use crate::domain::instrument::Instrument;
 use crate::domain::ledger::Mark;
 use crate::domain::risk::OptionalLimits;
@@ -11,17 +9,17 @@ use crate::domain::trading_state::{Scope, TradingState};
 
 const MS: i64 = 1000;
 
-fn desk(rows: &[LimitRow]) -> Desk {
+pub(super) fn desk(rows: &[LimitRow]) -> Desk {
     let mut desk = Desk::new();
     desk.ledger.control_mut().limits = Limits::of_rows(rows);
     desk
 }
 
-fn open() -> LimitRow {
+pub(super) fn open() -> LimitRow {
     LimitRow::unlimited("*")
 }
 
-fn with(optional: OptionalLimits) -> LimitRow {
+pub(super) fn with(optional: OptionalLimits) -> LimitRow {
     LimitRow { optional, ..open() }
 }
 
@@ -37,11 +35,11 @@ fn order(id: &str, side: Side, quantity: &str, kind: OrderType) -> OrderSpec {
     spec(id, side, quantity, kind, TimeInForce::Gtc)
 }
 
-fn buys(id: &str, quantity: &str) -> OrderSpec {
+pub(super) fn buys(id: &str, quantity: &str) -> OrderSpec {
     order(id, Side::Buy, quantity, OrderType::Market)
 }
 
-fn sells(id: &str, quantity: &str) -> OrderSpec {
+pub(super) fn sells(id: &str, quantity: &str) -> OrderSpec {
     order(id, Side::Sell, quantity, OrderType::Market)
 }
 
@@ -49,12 +47,12 @@ fn by(strategy: &str, spec: OrderSpec) -> OrderSpec {
     OrderSpec { strategy_id: Some(strategy.to_owned()), ..spec }
 }
 
-fn in_symbol(symbol: &str, spec: OrderSpec) -> OrderSpec {
+pub(super) fn in_symbol(symbol: &str, spec: OrderSpec) -> OrderSpec {
     OrderSpec { symbol: symbol.parse().unwrap(), ..spec }
 }
 
 impl Desk {
-    fn ends(&mut self, spec: OrderSpec, market: &Market) -> Result<Status, Code> {
+    pub(super) fn ends(&mut self, spec: OrderSpec, market: &Market) -> Result<Status, Code> {
         ended(&self.submit(spec, market))
     }
 
@@ -298,6 +296,62 @@ fn fills_beyond_the_limit_latch_until_a_person_looks() {
 }
 
 #[test]
+fn what_a_person_has_looked_at_does_not_latch_again() {
+    let row = with(OptionalLimits {
+        max_fills: Some(2),
+        fills_window_ms: Some(3_600_000),
+        ..OptionalLimits::default()
+    });
+    let mut desk = desk(&[row]);
+    let market = fixed("100");
+    for n in 0..3 {
+        assert_eq!(desk.ends(buys(&format!("a{n}"), "1"), &market), Ok(Status::Filled));
+    }
+    assert_eq!(desk.ends(buys("b", "1"), &market), Err(Code::RepeatedExecution));
+    resume(&mut desk, btc());
+    for n in 0..3 {
+        desk.later(MS);
+        assert_eq!(desk.ends(buys(&format!("c{n}"), "1"), &market), Ok(Status::Filled));
+    }
+    assert_eq!(desk.ends(buys("d", "1"), &market), Err(Code::RepeatedExecution), "three more since");
+}
+
+#[test]
+fn money_without_a_rate_is_not_added_up() {
+    let row = of_account(LimitRow { max_daily_loss: Limit::At(50.into()), ..open() });
+    let mut desk = desk(&[open(), row]);
+    let contract = |currency: &str| Contract { currency: Some(currency.into()), ..Contract::PLAIN };
+    let contracts = |rates: &[(&str, &str)]| {
+        let rates = rates.iter().map(|(name, rate)| ((*name).to_owned(), rate.parse().unwrap())).collect();
+        let symbols = [("BTCUSDT", "USD"), ("ETHUSDT", "BTC")];
+        let all = symbols.map(|(symbol, currency)| (symbol.parse().unwrap(), contract(currency)));
+        Arc::new(Contracts::new(Some("USD".into()), rates, all))
+    };
+    desk.rules.contracts = contracts(&[("BTC", "50000")]);
+    assert_eq!(desk.ends(in_symbol("ETHUSDT", buys("a", "1")), &fixed("10")), Ok(Status::Filled));
+    mark(&mut desk, "ETHUSDT", "10", None);
+    assert_eq!(desk.ends(buys("b", "1"), &fixed("10")), Ok(Status::Filled));
+    // The rate is taken away while something is held.
+    desk.rules.contracts = contracts(&[]);
+    assert_eq!(desk.ends(buys("c", "1"), &fixed("10")), Err(Code::StalePrice));
+}
+
+#[test]
+fn a_commission_is_booked_in_the_currency_of_the_contract() {
+    let mut desk = desk(&[open()]);
+    let contract = Contract { inverse: true, currency: Some("BTC".into()), ..Contract::PLAIN };
+    let rates = BTreeMap::from([
+        ("BTC".to_owned(), "50000".parse().unwrap()),
+        ("USDT".to_owned(), "1".parse().unwrap()),
+    ]);
+    let contracts = Contracts::new(Some("USD".into()), rates, [("BTCUSDT".parse().unwrap(), contract)]);
+    desk.rules.contracts = Arc::new(contracts);
+    desk.rules.venue.commission_pct = rust_decimal::Decimal::ONE;
+    assert_eq!(desk.ends(buys("a", "1"), &fixed("50000")), Ok(Status::Filled));
+    assert_eq!(desk.position().commission.to_string(), "0.01", "500 USDT");
+}
+
+#[test]
 fn the_same_under_another_name_is_refused_within_the_window() {
     let window = |ms| with(OptionalLimits { duplicate_window_ms: Some(ms), ..OptionalLimits::default() });
     let mut desk = desk(&[window(1000)]);
@@ -373,68 +427,4 @@ fn a_symbol_that_does_not_trade_takes_cancels_only() {
     assert_eq!(desk.ends(buys("c", "1"), &fixed("100")), Err(Code::MarketState));
     set(&mut desk, Instrument { trading: false, ..Instrument::default() });
     assert_eq!(ended(&desk.cancel("a")), Ok(Status::Cancelled));
-}
-
-// ---- holes of other systems
-
-#[test]
-fn a_notional_counts_the_contract_multiplier_and_the_rate_of_exchange() {
-    let row = LimitRow { max_order_notional: Limit::At(12_000.into()), ..open() };
-    let mut desk = desk(&[row]);
-    let contract =
-        Contract { multiplier: Some("50".parse().unwrap()), currency: Some("EUR".into()), ..Contract::PLAIN };
-    let rates = BTreeMap::from([("EUR".to_owned(), "1.2".parse().unwrap())]);
-    let contracts = Contracts::new(Some("USD".into()), rates, [("BTCUSDT".parse().unwrap(), contract)]);
-    desk.rules.contracts = Arc::new(contracts);
-    assert_eq!(desk.ends(buys("a", "2"), &fixed("100")), Ok(Status::Filled), "2 · 50 · 100 · 1.2 = 12000");
-    assert_eq!(desk.ends(buys("b", "2.001"), &fixed("100")), Err(Code::MaxNotional));
-    assert_eq!(desk.position().cost.to_string(), "10000");
-    // A currency without a rate is not taken to be worth 1.
-    let unknown = in_symbol("ETHUSDT", buys("c", "1"));
-    assert_eq!(desk.ends(unknown, &fixed("100")), Err(Code::NoFxRate));
-}
-
-#[test]
-fn a_market_order_without_a_price_does_not_pass() {
-    let mut desk = desk(&[limits()]);
-    let bid_only =
-        Market::Quoted(Quote { bid: Some(price("100")), timestamp: Some(NOW), ..Quote::default() });
-    assert_eq!(desk.ends(buys("a", "1"), &bid_only), Err(Code::NoReferencePrice));
-    let last_only = Market::Quoted(Quote {
-        last: Some(price("100")),
-        bid: Some(price("100")),
-        timestamp: Some(NOW),
-        ..Quote::default()
-    });
-    assert_eq!(desk.ends(buys("b", "1"), &last_only), Err(Code::NoReferencePrice), "nobody offers anything");
-}
-
-#[test]
-fn values_are_checked_for_market_orders_too() {
-    let row = LimitRow { max_order_notional: Limit::At(100.into()), ..open() };
-    let mut desk = desk(&[row]);
-    assert_eq!(desk.ends(buys("a", "1"), &quoted("99", "101", None)), Err(Code::MaxNotional), "at the ask");
-    assert_eq!(desk.ends(buys("b", "1"), &quoted("99", "100", None)), Ok(Status::Filled));
-}
-
-#[test]
-fn reduce_only_looks_at_the_position_and_not_at_the_side_alone() {
-    let mut desk = desk(&[open()]);
-    assert_eq!(desk.ends(sells("a", "1"), &fixed("100")), Ok(Status::Filled));
-    let reduce =
-        SwitchTo { scope: Scope::All, state: TradingState::ReduceOnly, by: "ann".into(), why: String::new() };
-    desk.rules.decide(&mut desk.ledger, &Input::Switch(Box::new(reduce))).unwrap();
-    assert_eq!(desk.ends(buys("b", "10"), &fixed("100")), Err(Code::ReduceOnly), "short 1, buy 10");
-    assert_eq!(desk.ends(buys("c", "1"), &fixed("100")), Ok(Status::Filled));
-}
-
-#[test]
-fn a_breach_is_journaled_with_its_figures() {
-    let mut desk = desk(&[LimitRow { max_daily_loss: Limit::At(5.into()), ..open() }]);
-    assert_eq!(desk.ends(buys("a", "1"), &fixed("100")), Ok(Status::Filled));
-    assert_eq!(desk.ends(buys("b", "1"), &fixed("94")), Err(Code::DailyLoss));
-    let Some(ControlEvent::TradingState(switch)) = desk.ledger.changes.control.last() else { panic!() };
-    assert_eq!((switch.by.as_str(), switch.control), ("RISK_DAILY_LOSS", Some(Code::DailyLoss)));
-    assert!(switch.why.contains("is 6, max_daily_loss is 5"), "{}", switch.why);
-    assert_eq!(switch.timestamp, NOW);
 }

@@ -4,6 +4,7 @@ mod attempts;
 mod cases;
 mod commands;
 mod fix;
+mod holes;
 mod instructions;
 mod lifecycle;
 mod limits;

@@ -112,7 +112,8 @@ fn a_later_attempt_does_not_pass_a_halt() {
         let input = Answered { order_id, epoch, kind, number, resent, answer, key, hash, view };
         desk.rules.decide(&mut desk.ledger, &Input::Answered(Box::new(input))).unwrap()
     };
-    let not_sent = || Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None });
+    let not_sent =
+        || Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None, unreachable: false });
     answered(&mut desk, AttemptKind::Submit, 1, not_sent(), &received);
     switch(&mut desk, Scope::All, TradingState::Halted);
     desk.ledger.now = desk.ledger.now.plus_micros(10_000_000);
@@ -150,7 +151,8 @@ fn neither_a_replace_nor_its_later_attempt_passes_a_halt() {
         } else {
             let Effect::Replace { epoch, number, .. } = decision.effect else { panic!("{decision:?}") };
             switch(&mut desk, Scope::All, TradingState::Halted);
-            let not_sent = Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None });
+            let not_sent =
+                Answer::NotSent(NotSent { why: "429".into(), retry_after_us: None, unreachable: false });
             let decision = answer(&mut desk, epoch, AttemptKind::Replace, number, not_sent, &asked);
             assert_eq!(ended(&decision), Err(Code::TradingHalted));
         }
