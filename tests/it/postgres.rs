@@ -422,7 +422,8 @@ async fn workers_on_the_same_symbols_never_deadlock_and_keep_to_their_connection
     let order = |n: usize| market(&format!("lock-{n}"), SYMBOLS[n * 7 % SYMBOLS.len()], "Buy", "1");
     let entries = lab.submit_all(&(0..900).map(order).collect::<Vec<_>>()).await;
     let mut journal = lab.journal().await;
-    let clients = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let clients = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                   AND backend_type = 'client backend'";
     let mut most = 0;
     let asking = (0..60).map(|n| reqwest::get(format!("{}/api/orders?limit=100", addresses[n % 3])));
     let asking = tokio::spawn(futures_util::future::join_all(asking.collect::<Vec<_>>()));
