@@ -159,7 +159,7 @@ fn uncountable(row: &RowView<'_>, what: &str) -> Refusal {
         Some(symbol) => Refusal::new(
             Code::StalePrice,
             format!(
-                "{what} of {} cannot be told: {symbol} has open positions or orders and no price younger than risk.max_quote_age_ms",
+                "{what} of {} cannot be told: {symbol} has open positions or orders and no price younger than risk.max_quote_age_ms, or no rate to risk.currency in risk.fx",
                 row.row.name()
             ),
         ),
